@@ -1,0 +1,156 @@
+package behalf
+
+import (
+	"time"
+)
+
+// ConnectionStatus is named by what the reader can do about it.
+type ConnectionStatus string
+
+const (
+	ConnectionActive  ConnectionStatus = "active"  // calls go through
+	ConnectionLapsed  ConnectionStatus = "lapsed"  // the person must authorize again
+	ConnectionRevoked ConnectionStatus = "revoked" // ended by the person or an administrator
+)
+
+// Rotation is what is known of a provider's refresh tokens: whether using one
+// replaces it.
+type Rotation string
+
+const (
+	RotationUnknown Rotation = ""
+	RotationYes     Rotation = "yes"
+	RotationNo      Rotation = "no"
+)
+
+// Account is whom the person is at the provider.
+type Account struct {
+	Subject string // the provider's stable id of the account; empty when it told none
+	Label   string // what a person recognises: an address, a name
+}
+
+// Connection is one end user's standing authorization under a profile. It holds
+// no secret; its Credential is kept beside it, by generation.
+type Connection struct {
+	ID            ConnectionID
+	Assistant     AssistantID
+	Profile       ProfileID
+	User          string // the assistant's id of the end user
+	Tenant        string
+	Account       Account
+	Status        ConnectionStatus
+	Reason        string // why it lapsed, in words for people
+	Default       bool   // the one meant when a user has several to one profile
+	ScopesGranted []string
+	ScopesMissing []string
+
+	Generation  int64     // of the credential; only grows
+	Fence       int64     // of the lease under which that generation was saved
+	ExpiresAt   time.Time // of the access token; zero: never told
+	ObtainedAt  time.Time
+	Refreshable bool // there is a refresh token
+
+	Rotates       Rotation
+	IntentAt      time.Time // set: a refresh of Generation was begun and its outcome is not known
+	NextAttemptAt time.Time // no refresh before this
+	Failures      int64     // in a row
+
+	Version    int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	LastUsedAt time.Time
+}
+
+// Margin is how long before its end an access token counts as due: never one
+// that is about to expire. A tenth of its life, at least 30 seconds and at most
+// 5 minutes, and never more than a fifth of a very short life.
+func (c Connection) Margin() time.Duration {
+	life := c.ExpiresAt.Sub(c.ObtainedAt)
+	return min(max(30*time.Second, min(life/10, 5*time.Minute)), max(life/5, 0))
+}
+
+// Due reports whether the access token ends within its margin. One whose end
+// was never told is not due.
+func (c Connection) Due(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Add(c.Margin()).Before(c.ExpiresAt)
+}
+
+// Expired reports whether the access token has ended.
+func (c Connection) Expired(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// Usable returns nil when calls may go out with this connection, or the error
+// that tells what must happen first.
+func (c Connection) Usable() error {
+	switch c.Status {
+	case ConnectionActive:
+		return nil
+	case ConnectionLapsed:
+		return Errorf(CodeAuthorizationRequired, "The connection has lapsed and the end user must authorize again: %s", c.Reason)
+	}
+	return Errorf(CodeAuthorizationRequired, "The connection was ended; the end user must authorize again.")
+}
+
+// Refreshed returns the connection with a credential that came by refresh.
+func (c Connection) Refreshed(old, got Credential) Connection {
+	c.Rotates = c.learned(old, got)
+	c = c.holding(got)
+	c.Generation++
+	return c
+}
+
+// Connected returns the connection with a credential that came by a fresh
+// authorization; it makes a lapsed or revoked one active again.
+func (c Connection) Connected(got Credential, account Account, requested []string) Connection {
+	c.Account = account
+	c = c.holding(got)
+	c.ScopesMissing = missing(requested, got.Scopes)
+	c.Generation++
+	return c
+}
+
+func (c Connection) holding(got Credential) Connection {
+	c.Status, c.Reason, c.Failures = ConnectionActive, "", 0
+	c.IntentAt, c.NextAttemptAt = time.Time{}, time.Time{}
+	c.ExpiresAt, c.ObtainedAt = got.ExpiresAt, got.ObtainedAt
+	c.Refreshable = !got.RefreshToken.Empty()
+	if got.Scopes != nil {
+		c.ScopesGranted = got.Scopes
+	}
+	return c
+}
+
+// learned tells from one refresh whether the provider rotates. A provider that
+// was seen to rotate stays so: some answer with the same token now and then.
+func (c Connection) learned(old, got Credential) Rotation {
+	if c.Rotates == RotationYes || old.RefreshToken.Empty() {
+		return c.Rotates
+	}
+	if got.RefreshToken.Empty() || got.RefreshToken.Equal(old.RefreshToken) {
+		return RotationNo
+	}
+	return RotationYes
+}
+
+// Lapse returns the connection as one that the person must authorize again.
+func (c Connection) Lapse(reason string) Connection {
+	c.Status, c.Reason = ConnectionLapsed, reason
+	return c
+}
+
+// Revoke returns the connection as one that was ended.
+func (c Connection) Revoke(reason string) Connection {
+	c.Status, c.Reason = ConnectionRevoked, reason
+	return c
+}
+
+func missing(requested, granted []string) []string {
+	var out []string
+	for _, s := range requested {
+		if granted != nil && !contains(granted, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

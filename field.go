@@ -1,0 +1,112 @@
+package behalf
+
+import (
+	"net/textproto"
+	"strings"
+
+	"github.com/behalf-dev/behalf/internal/expand"
+)
+
+// FieldType is how an additional field is asked.
+type FieldType string
+
+const (
+	FieldText     FieldType = "text"
+	FieldPassword FieldType = "password"
+)
+
+// Visibility is how an additional field stands on the connect page.
+type Visibility string
+
+const (
+	Visible  Visibility = "visible"
+	ReadOnly Visibility = "read_only"
+	Hidden   Visibility = "hidden"
+)
+
+// AdditionalField is asked of the end user beside the login: a PIN, an account
+// number. A row with a value is a default where it can be seen and changed, and
+// a constant otherwise.
+type AdditionalField struct {
+	Key        string     `json:"key" doc:"Its name in placeholders: {{pin}}"`
+	Title      string     `json:"title,omitempty"`
+	Hint       string     `json:"hint,omitempty"`
+	Type       FieldType  `json:"type,omitempty" doc:"text (default) or password."`
+	Required   bool       `json:"required,omitempty"`
+	Pattern    string     `json:"pattern,omitempty" doc:"A regular expression that the whole value must match."`
+	Visibility Visibility `json:"visibility,omitempty" doc:"visible (default), read_only or hidden."`
+	Value      string     `json:"value,omitempty" doc:"Constant or default. Of a password field it is write-only."`
+}
+
+// Asked reports whether the end user is asked for the field.
+func (f AdditionalField) Asked() bool { return f.Visibility == "" || f.Visibility == Visible }
+
+// Label returns what the field is called on a page.
+func (f AdditionalField) Label() string {
+	if f.Title != "" {
+		return f.Title
+	}
+	return f.Key
+}
+
+// Placement is where an authorization field goes.
+type Placement string
+
+const (
+	InHeader  Placement = "header"
+	InPayload Placement = "payload" // a JSON object or a form in the body
+	InQuery   Placement = "query"   // the URL's query, not a form body
+	InPath    Placement = "path"    // fills {key} in the API base URL's or the call's path
+)
+
+// AuthorizationField is put on every call.
+type AuthorizationField struct {
+	In      Placement `json:"in" doc:"header, payload, query or path."`
+	Key     string    `json:"key"`
+	Value   string    `json:"value,omitempty" doc:"Placeholders. The literal value of a secret field is write-only."`
+	Secret  bool      `json:"secret,omitempty" doc:"Masked in every transcript."`
+	Methods []string  `json:"methods,omitempty" doc:"Only for calls with these methods."`
+	Paths   []string  `json:"paths,omitempty" doc:"Only for calls to these paths and what is below them."`
+}
+
+// Applies reports whether the field goes on a call.
+func (f AuthorizationField) Applies(method, path string) bool {
+	return (len(f.Methods) == 0 || contains(f.Methods, method)) && (len(f.Paths) == 0 || underAny(f.Paths, path))
+}
+
+// FieldSecretKey names a field's literal secret value in ProfileSecrets.Fields.
+func FieldSecretKey(list, in, key string) string { return list + "|" + in + "|" + key }
+
+// writeOnly reports whether the value of a secret field must never be shown: it
+// is, unless it is nothing but placeholders behind the name of a scheme.
+func writeOnly(value string) bool {
+	t, err := expand.ParseText(value, expand.Header)
+	if err != nil {
+		return true
+	}
+	literal := strings.ToLower(strings.TrimSpace(t.LiteralText()))
+	switch {
+	case t.Literal():
+		return value != ""
+	case literal == "", literal == "bearer", literal == "basic", literal == "token", literal == "bot":
+		return false
+	}
+	return true
+}
+
+func equalHeader(a, b string) bool {
+	return textproto.CanonicalMIMEHeaderKey(a) == textproto.CanonicalMIMEHeaderKey(b)
+}
+
+func splitScope(value, separator string) []string {
+	if separator == "" {
+		separator = " "
+	}
+	var out []string
+	for s := range strings.SplitSeq(value, separator) {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}

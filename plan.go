@@ -1,0 +1,585 @@
+package behalf
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/behalf-dev/behalf/internal/expand"
+)
+
+// Plan is a definition made ready to run: placeholders parsed once, hosts and
+// patterns compiled. It holds no value of any person and is safe to share.
+type Plan struct {
+	Definition
+	AllowedHosts expand.Hosts
+	HostPatterns []string // what AllowedHosts was made of
+
+	issuerHosts expand.Hosts // an issuer is compared, never dialled
+	tenantURL   *expand.URL
+	tenantHosts expand.Hosts
+
+	authorizationURL *expand.URL
+	tokenURL         *expand.URL
+	refreshURL       *expand.URL
+	checkURL         *expand.URL
+	userinfoURL      *expand.URL
+	revocationURL    *expand.URL
+	jwksURL          *expand.URL
+	issuer           *expand.URL
+	apiURL           *expand.URL
+	scope            []planText
+	authParams       []planText
+	tokenParams      []planText
+	refreshParams    []planText
+	fields           []PlanField
+	tenantPattern    *regexp.Regexp
+	fieldPatterns    map[string]*regexp.Regexp
+}
+
+type planText struct {
+	key  string
+	text *expand.Text
+}
+
+// PlanField is an authorization field with its value parsed for its placement.
+type PlanField struct {
+	AuthorizationField
+	Text *expand.Text
+}
+
+// Compile checks a definition and makes its plan. The error is one CodeInvalid
+// Error that names every field that is wrong.
+func Compile(d Definition) (*Plan, error) {
+	d = d.Finished()
+	p := &Plan{Definition: d, fieldPatterns: map[string]*regexp.Regexp{}}
+	var e problems
+	p.general(&e)
+	p.tenancy(&e)
+	p.urls(&e)
+	p.params(&e)
+	p.additional(&e)
+	p.authorization(&e)
+	p.hosts(&e)
+	p.tenantDefault(&e)
+	p.names(&e)
+	if err := e.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Plan) general(e *problems) {
+	switch p.Type {
+	case OAuth2:
+	case "":
+		e.add("type", "Required: oauth2.")
+	case OAuth2ClientCredentials, OAuth2Password, OAuth2Device, JWTBearer, TokenExchange, APIKey, Basic:
+		e.add("type", "This version takes oauth2 only.")
+	default:
+		e.add("type", "Expected oauth2.")
+	}
+	e.name("name", p.Name)
+	e.name("provider", p.Provider)
+	e.text("description", p.Description, maxText)
+	e.name("client_id", p.ClientID)
+	e.oneOf("mode", string(p.Mode), string(ModeUser))
+	if p.Connector != nil && *p.Connector != "" {
+		e.add("connector", "No connector of this name is configured and enabled.")
+	}
+	o := p.OAuth
+	e.oneOf("oauth.client_auth", string(o.ClientAuth), string(ClientAuthBasic), string(ClientAuthPost), string(ClientAuthNone))
+	e.oneOf("oauth.pkce", string(o.PKCE), string(PKCERequired), string(PKCEOff))
+	e.oneOf("oauth.response_type", o.ResponseType, "code", "token")
+	e.oneOf("oauth.token_body", o.TokenBody, "form", "json")
+	e.oneOf("oauth.refresh.rotates", o.Refresh.Rotates, "", "yes", "no")
+	if len([]rune(o.ScopeSeparator)) != 1 || o.ScopeSeparator != " " && !clean(o.ScopeSeparator) {
+		e.add("oauth.scope_separator", "Expected one character.")
+	}
+	e.seconds("oauth.token_lifetime", o.TokenLifetime)
+	e.seconds("oauth.refresh.replay_window", o.Refresh.ReplayWindow)
+	e.seconds("oauth.refresh.min_age", o.Refresh.MinAge)
+	if o.RequireIss && o.Issuer == "" {
+		e.add("oauth.issuer", "Required when require_iss is set.")
+	}
+	if scopes, _ := p.Scopes(); o.Issuer != "" && contains(scopes, "openid") && o.JWKSURL == "" {
+		e.add("oauth.jwks_url", "Required to check ID tokens: the profile has an issuer and asks for the openid scope.")
+	}
+}
+
+func (p *problems) oneOf(field, value string, allowed ...string) {
+	if !contains(allowed, value) {
+		p.add(field, "Expected %s.", strings.Join(slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" }), " or "))
+	}
+}
+
+func (p *problems) seconds(field string, s Seconds) {
+	if s < 0 || s > 10*365*24*3600 {
+		p.add(field, "Expected seconds between 0 and ten years.")
+	}
+}
+
+func (p *Plan) urls(e *problems) {
+	p.authorizationURL = e.url("authorization_url", p.AuthorizationURL, true)
+	p.tokenURL = e.url("token_url", p.TokenURL, p.OAuth.ResponseType != "token")
+	p.refreshURL = e.url("refresh_url", p.RefreshURL, false)
+	p.checkURL = e.url("check_url", p.CheckURL, false)
+	p.userinfoURL = e.url("oauth.userinfo_url", p.OAuth.UserinfoURL, false)
+	p.revocationURL = e.url("oauth.revocation_url", p.OAuth.RevocationURL, false)
+	p.jwksURL = e.url("oauth.jwks_url", p.OAuth.JWKSURL, false)
+	p.issuer = e.url("oauth.issuer", p.OAuth.Issuer, false)
+	p.apiURL = e.url("api.base_url", p.API.BaseURL, false)
+	if p.apiURL == nil && p.API.BaseURL == "" && p.Tenancy != nil {
+		p.apiURL = e.url("tenancy.base_url", p.Tenancy.BaseURL, false)
+	}
+	if p.refreshURL == nil {
+		p.refreshURL = p.tokenURL
+	}
+}
+
+func (p *problems) url(field, raw string, required bool) *expand.URL {
+	switch {
+	case raw == "" && required:
+		p.add(field, "Required.")
+		return nil
+	case raw == "":
+		return nil
+	case len([]rune(raw)) > maxURL:
+		p.add(field, "Expected at most %d characters.", maxURL)
+		return nil
+	}
+	u, err := expand.ParseURL(raw)
+	if err != nil {
+		p.add(field, "Expected a valid http or https URL: %s", sentence(err))
+		return nil
+	}
+	return u
+}
+
+// sentence returns an error of expand as a sentence; it never holds a value.
+func sentence(err error) string {
+	s := err.Error()
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + strings.TrimSuffix(s[1:], ".") + "."
+}
+
+func (p *Plan) params(e *problems) {
+	for i, row := range p.Scope {
+		field := indexed("scope", i)
+		if !isParamName(row.Key) {
+			e.add(field+".key", "Required: scope, or the name of a parameter.")
+		}
+		if row.Key != "scope" && contains(ours, row.Key) {
+			e.add(field+".key", "This parameter is set by Behalf itself.")
+		}
+		if strings.TrimSpace(row.Value) == "" {
+			e.add(field+".value", "Required.")
+		}
+		p.scope = append(p.scope, planText{row.Key, e.parse(field+".value", row.Value, expand.Plain)})
+	}
+	p.authParams = e.params("oauth.authorization_params", p.OAuth.AuthorizationParams)
+	p.tokenParams = e.params("oauth.token_params", p.OAuth.TokenParams)
+	p.refreshParams = e.params("oauth.refresh_params", p.OAuth.RefreshParams)
+}
+
+// ours are the parameters that no definition may set: a hard-coded state is a
+// hole, and the others follow from the definition.
+var ours = []string{"client_id", "client_secret", "redirect_uri", "response_type", "state", "code_challenge", "code_challenge_method", "code_verifier", "nonce", "code", "refresh_token", "grant_type"}
+
+func (p *problems) params(field string, params []Param) []planText {
+	var out []planText
+	for i, row := range params {
+		at := indexed(field, i)
+		switch {
+		case !isParamName(row.Key):
+			p.add(at+".key", "Expected the name of a parameter.")
+		case contains(ours, row.Key):
+			p.add(at+".key", "This parameter is set by Behalf itself.")
+		}
+		out = append(out, planText{row.Key, p.parse(at+".value", row.Value, expand.Plain)})
+	}
+	return out
+}
+
+func isParamName(s string) bool {
+	return s != "" && len(s) <= maxName && clean(s) && !strings.ContainsAny(s, "&=#? ")
+}
+
+func (p *problems) parse(field, text string, at expand.Position) *expand.Text {
+	if len([]rune(text)) > maxText {
+		p.add(field, "Expected at most %d characters.", maxText)
+		return nil
+	}
+	t, err := expand.ParseText(text, at)
+	if err != nil {
+		p.add(field, "%s", sentence(err))
+	}
+	return t
+}
+
+func (p *Plan) tenancy(e *problems) {
+	if p.Tenancy == nil {
+		return
+	}
+	t := p.Tenancy
+	p.tenantURL = e.url("tenancy.base_url", t.BaseURL, true)
+	switch u := p.tenantURL; {
+	case u != nil && !slices.Contains(u.Names(), "tenant"):
+		e.add("tenancy.base_url", "Expected a URL that holds {tenant}.")
+	}
+	e.line("tenancy.label", t.Label, maxName)
+	p.tenantPattern = e.pattern("tenancy.pattern", t.Pattern)
+	for i, a := range t.Allowed {
+		e.name(indexed("tenancy.allowed", i), a)
+	}
+}
+
+// pattern compiles a regular expression that must match the whole value. Go's
+// engine runs in linear time; the bounds keep its programs small.
+func (p *problems) pattern(field, text string) *regexp.Regexp {
+	switch {
+	case text == "":
+		return nil
+	case len(text) > 500:
+		p.add(field, "Expected at most 500 characters.")
+		return nil
+	}
+	re, err := regexp.Compile(`^(?:` + text + `)$`)
+	if err != nil {
+		p.add(field, "Expected a regular expression (RE2 syntax).")
+		return nil
+	}
+	return re
+}
+
+func (p *Plan) additional(e *problems) {
+	seen := map[string]bool{}
+	for i, f := range p.AdditionalFields {
+		at := indexed("additional_fields", i)
+		switch {
+		case !isFieldKey(f.Key):
+			e.add(at+".key", "Expected a letter, then letters, digits and underscores, at most 64.")
+		case seen[f.Key]:
+			e.add(at+".key", "Two fields have this key.")
+		case reserved(f.Key):
+			e.add(at+".key", "This name has a meaning of its own in placeholders.")
+		}
+		seen[f.Key] = true
+		e.line(at+".title", f.Title, maxName)
+		e.line(at+".hint", f.Hint, maxText)
+		e.line(at+".value", f.Value, maxText)
+		e.oneOf(at+".type", string(f.Type), "", string(FieldText), string(FieldPassword))
+		e.oneOf(at+".visibility", string(f.Visibility), "", string(Visible), string(ReadOnly), string(Hidden))
+		if re := e.pattern(at+".pattern", f.Pattern); re != nil {
+			p.fieldPatterns[f.Key] = re
+		}
+	}
+}
+
+func isFieldKey(s string) bool {
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '_')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64 && expand.IsName(s)
+}
+
+func (p *Plan) authorization(e *problems) {
+	seen := map[string]bool{}
+	for i, f := range p.AuthorizationFields {
+		at := indexed("authorization_fields", i)
+		p.placement(e, at, f)
+		key := string(f.In) + "|" + strings.ToLower(f.Key) + "|" + strings.Join(f.Methods, ",") + "|" + strings.Join(f.Paths, ",")
+		if seen[key] {
+			e.add(at+".key", "Two fields have this key.")
+		}
+		seen[key] = true
+		pos := positions[f.In]
+		p.fields = append(p.fields, PlanField{f, e.parse(at+".value", f.Value, pos)})
+		for j, m := range f.Methods {
+			if strings.ToUpper(m) != m || !isToken(m) {
+				e.add(indexed(at+".methods", j), "Expected a method in upper case, such as GET.")
+			}
+		}
+		for j, s := range f.Paths {
+			if !strings.HasPrefix(s, "/") || !clean(s) {
+				e.add(indexed(at+".paths", j), "Expected a path that begins with a slash.")
+			}
+		}
+	}
+}
+
+var positions = map[Placement]expand.Position{InHeader: expand.Header, InPayload: expand.JSON, InQuery: expand.Query, InPath: expand.Plain}
+
+// hopHeaders belong to one connection or to us; no profile may set them.
+var hopHeaders = []string{"connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+
+func (p *Plan) placement(e *problems, at string, f AuthorizationField) {
+	switch f.In {
+	case InHeader:
+		if !isToken(f.Key) || contains(hopHeaders, strings.ToLower(f.Key)) {
+			e.add(at+".key", "Expected the name of a header that may be set on a call.")
+		}
+	case InPayload, InQuery:
+		if !isParamName(f.Key) {
+			e.add(at+".key", "Expected the name of a parameter.")
+		}
+	case InPath:
+		switch {
+		case !isFieldKey(f.Key):
+			e.add(at+".key", "Expected the name that stands in braces in the path.")
+		case f.Key == "tenant":
+			e.add(at+".key", "{tenant} is filled by the connection's tenant.")
+		}
+	default:
+		e.add(at+".in", "Expected header, payload, query or path.")
+	}
+}
+
+func (p *Plan) tenantDefault(e *problems) {
+	if p.Tenancy == nil || p.tenantURL == nil {
+		return
+	}
+	if t := p.Tenancy.Default; t != "" && p.CheckTenant(t) != nil {
+		e.add("tenancy.default", "Expected a tenant that the pattern, the list and the base URL take.")
+	}
+	for i, t := range p.Tenancy.Allowed {
+		if p.fillsTenant(t) != nil {
+			e.add(indexed("tenancy.allowed", i), "Expected a name as it can stand in the base URL.")
+		}
+	}
+}
+
+func (p *Plan) hosts(e *problems) {
+	patterns := p.API.AllowedHosts
+	field := "api.allowed_hosts"
+	if len(patterns) == 0 {
+		for _, u := range p.templates() {
+			if h := u.HostPattern(); h != "" && !slices.Contains(patterns, h) {
+				patterns = append(patterns, h)
+			}
+		}
+	}
+	hosts, err := expand.ParseHosts(patterns)
+	if err != nil {
+		e.add(field, "%s", sentence(err))
+		return
+	}
+	p.AllowedHosts, p.HostPatterns = hosts, patterns
+	for name, u := range p.templates() {
+		if pattern := u.HostPattern(); pattern != "" && !slices.Contains(patterns, pattern) && !covers(hosts, u) {
+			e.add(name, "Its host is not among api.allowed_hosts.")
+		}
+	}
+	p.issuerHosts = ownHosts(p.issuer)
+	p.tenantHosts = ownHosts(p.tenantURL)
+}
+
+// covers reports whether the allowed hosts take a URL that is literal. One with
+// a placeholder in its host is checked when it is filled.
+func covers(hosts expand.Hosts, u *expand.URL) bool {
+	if strings.Contains(u.HostPattern(), "*") {
+		return true
+	}
+	parsed, err := url.Parse(u.Scheme() + "://" + u.HostPattern())
+	return err == nil && hosts.Allows(parsed)
+}
+
+// ownHosts allows what the template itself can become.
+func ownHosts(u *expand.URL) expand.Hosts {
+	if u == nil || u.HostPattern() == "" {
+		return expand.Hosts{}
+	}
+	hosts, err := expand.ParseHosts([]string{u.HostPattern()})
+	if err != nil {
+		return expand.Hosts{}
+	}
+	return hosts
+}
+
+// templates returns the profile's URLs by field. The authorization URL is one
+// of them: the browser takes no secret there, but it names a host of the
+// provider.
+func (p *Plan) templates() map[string]*expand.URL {
+	all := map[string]*expand.URL{
+		"authorization_url": p.authorizationURL, "token_url": p.tokenURL, "check_url": p.checkURL, "api.base_url": p.apiURL,
+		"oauth.userinfo_url": p.userinfoURL, "oauth.revocation_url": p.revocationURL, "oauth.jwks_url": p.jwksURL,
+	}
+	if p.RefreshURL != "" {
+		all["refresh_url"] = p.refreshURL
+	}
+	for name, u := range all {
+		if u == nil {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// names checks that every placeholder names something.
+func (p *Plan) names(e *problems) {
+	check := func(field string, names []string, token bool) {
+		for _, n := range names {
+			if err := p.known(n, token); err != "" {
+				e.add(field, "%s", err)
+			}
+		}
+	}
+	for field, u := range p.templates() {
+		check(field, u.Names(), false)
+		p.wholeHosts(e, field, u)
+	}
+	if p.issuer != nil {
+		check("oauth.issuer", p.issuer.Names(), false)
+	}
+	for i, t := range p.scope {
+		if t.text != nil {
+			check(indexed("scope", i)+".value", t.text.Names(), false)
+		}
+	}
+	for list, texts := range map[string][]planText{"oauth.authorization_params": p.authParams, "oauth.token_params": p.tokenParams, "oauth.refresh_params": p.refreshParams} {
+		for i, t := range texts {
+			if t.text != nil {
+				check(indexed(list, i)+".value", t.text.Names(), false)
+			}
+		}
+	}
+	for i, f := range p.fields {
+		if f.Text != nil {
+			check(indexed("authorization_fields", i)+".value", f.Text.Names(), true)
+		}
+	}
+	slices.SortStableFunc(*e, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
+}
+
+// wholeHosts checks what a placeholder in the registrable part of a host needs:
+// a closed list, or a value that the provider itself returned.
+func (p *Plan) wholeHosts(e *problems, field string, u *expand.URL) {
+	for _, n := range u.Enumerated() {
+		if n != "tenant" || p.Tenancy == nil || len(p.Tenancy.Allowed) == 0 {
+			e.add(field, "A placeholder stands where it decides the whole host. Expected a literal domain, or {tenant} with a list of allowed tenants.")
+		}
+	}
+	if len(u.Captured()) > 0 && len(p.API.AllowedHosts) == 0 {
+		e.add("api.allowed_hosts", "Required: a URL begins with a value that the provider returns.")
+	}
+}
+
+// known returns why a placeholder's name means nothing here, or "".
+func (p *Plan) known(name string, token bool) string {
+	switch {
+	case name == "tenant" && p.Tenancy == nil:
+		return "{tenant} has no value: the profile has no tenancy."
+	case slices.Contains(tokenNames, name) && !token:
+		return fmt.Sprintf("{{%s}} exists only on calls, once the person has authorized.", name)
+	case reserved(name), p.field(name) != nil:
+		return ""
+	}
+	return "It has a placeholder that names nothing: not an additional field, not a built-in."
+}
+
+// field returns the additional field that a placeholder names, by key or as
+// authfield1, authfield2 …
+func (p *Plan) field(name string) *AdditionalField {
+	for i := range p.AdditionalFields {
+		f := &p.AdditionalFields[i]
+		if f.Key == name || name == fmt.Sprintf("authfield%d", i+1) {
+			return f
+		}
+	}
+	return nil
+}
+
+// CheckTenant reports whether a tenant may stand in the profile's URLs.
+func (p *Plan) CheckTenant(tenant string) error {
+	switch {
+	case p.Tenancy == nil:
+		return Invalid("tenant", "This profile has no tenancy; leave it out.")
+	case tenant == "" || len(tenant) > maxName || !clean(tenant):
+		return Invalid("tenant", "Required, one line of at most 255 characters.")
+	case p.tenantPattern != nil && !p.tenantPattern.MatchString(tenant):
+		return Invalid("tenant", "It does not have the form that this application's tenants have.")
+	case len(p.Tenancy.Allowed) > 0 && !contains(p.Tenancy.Allowed, tenant):
+		return Invalid("tenant", "Expected one of the tenants that this profile allows.")
+	}
+	return p.fillsTenant(tenant)
+}
+
+// fillsTenant tries the tenant in the base URL, before any call is made.
+func (p *Plan) fillsTenant(tenant string) error {
+	_, err := p.tenantURL.Fill(Values{Plan: p, Tenant: tenant}.Lookup, p.tenantHosts, expand.Funcs{})
+	if value := (*expand.ValueError)(nil); errors.As(err, &value) {
+		return Invalid("tenant", "Expected a name as it stands in the address of the application: letters, digits and hyphens.")
+	}
+	return nil
+}
+
+// CheckField reports whether an additional field may have a value.
+func (p *Plan) CheckField(key string, value interface{ Reveal() string }) error {
+	f := p.field(key)
+	switch {
+	case f == nil || f.Key != key:
+		return Invalid(key, "This profile has no additional field of this name.")
+	case !f.Asked() && f.Value != "":
+		return Invalid(key, "This field is a constant of the profile.")
+	}
+	v := value.Reveal()
+	switch re := p.fieldPatterns[key]; {
+	case v == "" && f.Required:
+		return Invalid(key, "Required.")
+	case len(v) > maxText || !clean(v):
+		return Invalid(key, "Expected one line of at most %d characters.", maxText)
+	case v != "" && re != nil && !re.MatchString(v):
+		return Invalid(key, "It does not have the form that is expected here.")
+	}
+	return nil
+}
+
+// nested adds the fields of err below prefix.
+func (p *problems) nested(prefix string, err error) {
+	if e, ok := err.(*Error); ok && e != nil {
+		p.add(prefix+e.Field, "%s", e.Message)
+	}
+}
+
+// Hosts that a definition sends its client secret to; a change asks for the
+// secret again.
+func (p *Plan) secretOrigins() []string {
+	var out []string
+	for _, u := range []*expand.URL{p.tokenURL, p.refreshURL, p.revocationURL} {
+		if u != nil {
+			out = append(out, u.Scheme()+"://"+u.HostPattern())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// SecretMoves reports whether next would send the client secret, or a secret
+// field, somewhere that p does not.
+func (p *Plan) SecretMoves(next *Plan) bool {
+	old := p.secretOrigins()
+	for _, o := range next.secretOrigins() {
+		if !slices.Contains(old, o) {
+			return true
+		}
+	}
+	return false
+}
+
+// CallsMove is the same for the hosts that calls may go to.
+func (p *Plan) CallsMove(next *Plan) bool {
+	for _, h := range next.HostPatterns {
+		if !slices.Contains(p.HostPatterns, h) {
+			return true
+		}
+	}
+	return false
+}

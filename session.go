@@ -1,0 +1,182 @@
+package behalf
+
+import (
+	"time"
+
+	"github.com/behalf-dev/behalf/internal/secret"
+)
+
+// SessionStatus is where a connect session stands.
+type SessionStatus string
+
+const (
+	SessionCreated      SessionStatus = "created"    // the link exists
+	SessionRedirected   SessionStatus = "redirected" // Continue was pressed; the person is at the provider
+	SessionReturned     SessionStatus = "returned"   // the callback is being worked on
+	SessionPending      SessionStatus = "pending"    // authorized, and waiting for finish
+	SessionConnected    SessionStatus = "connected"
+	SessionDeclined     SessionStatus = "declined"
+	SessionExpired      SessionStatus = "expired"
+	SessionFailed       SessionStatus = "failed"
+	SessionWrongAccount SessionStatus = "wrong_account"
+)
+
+// Ended reports whether nothing more can happen to the session.
+func (s SessionStatus) Ended() bool {
+	switch s {
+	case SessionConnected, SessionDeclined, SessionExpired, SessionFailed, SessionWrongAccount:
+		return true
+	}
+	return false
+}
+
+// Public returns the status that the assistant sees.
+func (s SessionStatus) Public() string {
+	switch s {
+	case SessionCreated, SessionRedirected, SessionReturned:
+		return "waiting"
+	}
+	return string(s)
+}
+
+const (
+	SessionLifetime    = 15 * time.Minute // unless the assistant asks for 1 to 60 minutes
+	MinSessionLifetime = time.Minute
+	MaxSessionLifetime = time.Hour
+	FinishLifetime     = 10 * time.Minute // from the return to finish
+)
+
+// ConnectSession is one run of one person through one authorization.
+type ConnectSession struct {
+	ID             SessionID
+	Assistant      AssistantID
+	Profile        ProfileID
+	ProfileVersion int64 // as it was when Continue was pressed
+	User           string
+	UserName       string // shown on the page; empty: User is
+	Tenant         string
+	Locale         string
+	ReturnURL      string
+	Status         SessionStatus
+	Connection     ConnectionID
+	Problem        *Outcome
+
+	// What binds the session to one backend, one browser and one answer; all
+	// are hashes of values that somebody else holds.
+	FinishChallenge string // S256 challenge whose verifier the assistant's backend keeps
+	LinkHash        []byte
+	BrowserHash     []byte
+	StateHash       []byte
+	FinishHash      []byte
+	FinishTries     int64
+
+	RedirectURI string // as it was sent; the callback must come to it
+	Issuer      string // as it was expected
+
+	Version      int64
+	CreatedAt    time.Time
+	ExpiresAt    time.Time
+	RedirectedAt time.Time
+	ReturnedAt   time.Time
+	EndedAt      time.Time
+}
+
+// Outcome says why a session ended without a connection, for the person and
+// for the assistant.
+type Outcome struct {
+	Code   string `json:"code"`   // declined, expired, provider, wrong_account, not_finished …
+	Detail string `json:"detail"` // what happened, in words for people
+	Fix    string `json:"fix,omitempty"`
+}
+
+// Expired reports whether the session's time is over. One that waits for finish
+// has its own time.
+func (s ConnectSession) Expired(now time.Time) bool {
+	switch {
+	case s.Status.Ended():
+		return false
+	case s.Status == SessionPending:
+		return !now.Before(s.ReturnedAt.Add(FinishLifetime))
+	}
+	return !now.Before(s.ExpiresAt)
+}
+
+// SessionSecrets is what of a session is sealed.
+type SessionSecrets struct {
+	Fields       map[string]secret.Text // additional fields, as typed or as the assistant sent them
+	State        secret.Text
+	CodeVerifier secret.Text
+	Nonce        secret.Text
+	Result       *SessionResult // set while the session is pending
+}
+
+// SessionResult is what an authorization brought, held back until finish.
+type SessionResult struct {
+	Credential Credential
+	Account    Account
+	Captured   map[string]string
+}
+
+// NewSession is what an assistant asks for.
+type NewSession struct {
+	Profile         string
+	User            string
+	UserName        string
+	Tenant          string
+	Fields          map[string]secret.Text
+	ReturnURL       string
+	FinishChallenge string
+	Locale          string
+	Lifetime        time.Duration
+}
+
+// Validate checks the request against the assistant and the profile.
+func (n NewSession) Validate(a Assistant, p *Plan) error {
+	var e problems
+	e.name("user", n.User)
+	e.line("user_name", n.UserName, maxName)
+	e.line("locale", n.Locale, 35) // the longest registered language tags
+	if n.Lifetime != 0 && (n.Lifetime < MinSessionLifetime || n.Lifetime > MaxSessionLifetime) {
+		e.add("expires_in", "Expected 60 to 3600 seconds.")
+	}
+	e.returnURL(n, a)
+	if n.Tenant != "" {
+		e.nested("", p.CheckTenant(n.Tenant))
+	}
+	for key, value := range n.Fields {
+		e.nested("fields.", p.CheckField(key, value))
+	}
+	return e.err()
+}
+
+func (p *problems) returnURL(n NewSession, a Assistant) {
+	switch {
+	case n.ReturnURL == "" && a.Finish:
+		p.add("return_url", "Required: this assistant finishes its connections itself.")
+	case n.ReturnURL != "" && !a.AllowsReturn(n.ReturnURL):
+		p.add("return_url", "Expected one of the assistant's return URLs.")
+	}
+	switch {
+	case a.Finish && !isChallenge(n.FinishChallenge):
+		p.add("finish_challenge", "Expected the base64url SHA-256 (43 characters) of a verifier that your backend keeps.")
+	case !a.Finish && n.FinishChallenge != "" && !isChallenge(n.FinishChallenge):
+		p.add("finish_challenge", "Expected the base64url SHA-256 (43 characters) of a verifier that your backend keeps.")
+	}
+}
+
+// isChallenge reports whether s has the form of an S256 challenge (RFC 7636 §4.2).
+func isChallenge(s string) bool {
+	if len(s) != 43 {
+		return false
+	}
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// NeedsFinish reports whether the session's result is held back until the
+// assistant's backend has confirmed it. One that asked for it gets it.
+func (s ConnectSession) NeedsFinish() bool { return s.FinishChallenge != "" }
