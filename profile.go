@@ -69,13 +69,13 @@ type ClientSecret struct {
 // Definition is a profile as an administrator writes it: the form, the JSON and
 // the file have these fields.
 type Definition struct {
-	Type                AuthorizationType    `json:"type" doc:"How a connection comes by its credential. This version takes oauth2 (authorization code)."`
-	Name                string               `json:"name" doc:"Required, at most 255 characters, unique in the assistant."`
-	Provider            string               `json:"provider" doc:"Identity Provider Name: the web application, for example Asana. Required, at most 255 characters."`
+	Type                AuthorizationType    `json:"type,omitempty" doc:"How a connection comes by its credential. This version takes oauth2 (authorization code)."`
+	Name                string               `json:"name,omitempty" doc:"Required, at most 255 characters, unique in the assistant."`
+	Provider            string               `json:"provider,omitempty" doc:"Identity Provider Name: the web application, for example Asana. Required, at most 255 characters."`
 	Description         string               `json:"description,omitempty" doc:"Free text, at most 4000 characters."`
-	ClientID            string               `json:"client_id" doc:"Required, at most 255 characters."`
-	AuthorizationURL    string               `json:"authorization_url" doc:"Required, at most 3000 characters; may carry a query and placeholders."`
-	TokenURL            string               `json:"token_url" doc:"Required for oauth2, at most 3000 characters, placeholders."`
+	ClientID            string               `json:"client_id,omitempty" doc:"Required, at most 255 characters."`
+	AuthorizationURL    string               `json:"authorization_url,omitempty" doc:"Required, at most 3000 characters; may carry a query and placeholders."`
+	TokenURL            string               `json:"token_url,omitempty" doc:"Required for oauth2, at most 3000 characters, placeholders."`
 	RefreshURL          string               `json:"refresh_url,omitempty" doc:"At most 3000 characters, placeholders. Empty means the token URL."`
 	Scope               []ScopeParam         `json:"scope,omitempty" doc:"The key scope holds scopes; any other key becomes a parameter of the authorization request."`
 	Connector           *string              `json:"connector,omitempty" doc:"Name of the connector that carries every call of this profile."`

@@ -2,16 +2,15 @@ package oauth
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 )
 
 // SameSubject returns nil where the token came without an ID token or with one
-// for the subject, and a Protocol error otherwise. It makes no request, so that
-// nothing stands between a refresh and the keeping of its answer: what comes
-// from the token endpoint itself needs no signature (OpenID Connect Core
-// §3.1.3.7, item 6), and §12.2 asks for the same sub.
-func SameSubject(t Token, subject string) error {
+// of the issuer for the subject, and a Protocol error otherwise. It makes no
+// request, so that nothing stands between a refresh and the keeping of its
+// answer: what comes from the token endpoint itself needs no signature (OpenID
+// Connect Core §3.1.3.7, item 6), and §12.2 asks for the same iss and sub.
+func (c Config) SameSubject(t Token, subject string) error {
 	if t.IDToken.Empty() || subject == "" {
 		return nil
 	}
@@ -23,11 +22,28 @@ func SameSubject(t Token, subject string) error {
 	if err != nil {
 		return idTokenError("its payload is not base64url")
 	}
-	var claims struct {
-		Sub string `json:"sub"`
-	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Sub != subject {
+	claims, err := parseObject(payload)
+	switch {
+	case err != nil:
+		return idTokenError("its payload is not a JSON object")
+	case claims.claim("/iss") != c.Issuer:
+		return idTokenError("iss is not the issuer")
+	case claims.claim("/sub") != subject:
 		return idTokenError("sub is not the connection's")
 	}
 	return nil
+}
+
+// TextAt returns the text of the scalar that a JSON pointer (RFC 6901) names in
+// a JSON object, and whether there is one.
+func TextAt(body []byte, pointer string) (string, bool) {
+	doc, err := parseObject(body)
+	if err != nil {
+		return "", false
+	}
+	v := doc.at(pointer)
+	if _, twice := v.(repeated); v == nil || twice {
+		return "", false
+	}
+	return text(v), true
 }

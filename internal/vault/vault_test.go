@@ -67,6 +67,9 @@ func TestSealingTwiceGivesDifferentBytes(t *testing.T) {
 	if bytes.Equal(seal(t, k, "same", here), seal(t, k, "same", here)) {
 		t.Fatal("equal secrets can be told from their sealed bytes")
 	}
+	if n := len(seal(t, k, "same", here)); n != 4+45 {
+		t.Fatalf("%d bytes", n)
+	}
 }
 
 func TestTextsAndEmptyTextsComeBack(t *testing.T) {
