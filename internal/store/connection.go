@@ -1,0 +1,263 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/secret"
+	"github.com/behalf-dev/behalf/internal/store/query"
+	"github.com/behalf-dev/behalf/internal/vault"
+)
+
+// Connection returns a connection by id.
+func (s Scope) Connection(ctx context.Context, id behalf.ConnectionID) (behalf.Connection, error) {
+	row, err := s.connection(ctx, s.db.read, id)
+	return connectionFrom(row), err
+}
+
+func (s Scope) connection(ctx context.Context, q *query.Queries, id behalf.ConnectionID) (query.Connection, error) {
+	row, err := q.Connection(ctx, string(id))
+	if err := found(err, "connection"); err != nil {
+		return query.Connection{}, err
+	}
+	if err := s.mayRead(behalf.AssistantID(row.Assistant)); err != nil {
+		return query.Connection{}, err
+	}
+	return row, nil
+}
+
+func (s Scope) mayRead(assistant behalf.AssistantID) error {
+	if s.actor.Kind == behalf.ActorEndUser {
+		return s.allow(behalf.RunSessions, assistant, "connection")
+	}
+	return s.allow(behalf.ReadConnections, assistant, "connection")
+}
+
+// ConnectionFilter narrows a list; empty fields take everything.
+type ConnectionFilter struct {
+	Profile behalf.ProfileID
+	User    string
+	Tenant  string
+	Status  behalf.ConnectionStatus
+}
+
+// Connections returns an assistant's connections, oldest first.
+func (s Scope) Connections(ctx context.Context, assistant behalf.AssistantID, f ConnectionFilter, page Page) ([]behalf.Connection, error) {
+	if err := s.allow(behalf.ReadConnections, assistant, "connection"); err != nil {
+		return nil, err
+	}
+	rows, err := s.db.read.Connections(ctx, query.ConnectionsParams{Assistant: string(assistant), After: page.After, Profile: string(f.Profile),
+		EndUser: f.User, Tenant: f.Tenant, Status: string(f.Status), Max: page.limit()})
+	return connectionsFrom(rows), unavailableIf(err)
+}
+
+// ConnectionsOf returns the connections that a call on behalf of the user may
+// mean, the default one first. An empty tenant means any.
+func (s Scope) ConnectionsOf(ctx context.Context, assistant behalf.AssistantID, profile behalf.ProfileID, user, tenant string) ([]behalf.Connection, error) {
+	if err := s.allow(behalf.UseConnections, assistant, "connection"); err != nil {
+		return nil, err
+	}
+	rows, err := s.db.read.ConnectionsOf(ctx, query.ConnectionsOfParams{Assistant: string(assistant), Profile: string(profile), EndUser: user, Tenant: tenant})
+	return connectionsFrom(rows), unavailableIf(err)
+}
+
+func connectionsFrom(rows []query.Connection) []behalf.Connection {
+	out := make([]behalf.Connection, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, connectionFrom(r))
+	}
+	return out
+}
+
+func unavailableIf(err error) error {
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// Secrets returns what is sealed of a connection as it was read: the credential
+// in force and the inputs. It needs the permission to use the connection.
+func (s Scope) Secrets(ctx context.Context, c behalf.Connection) (behalf.Credential, behalf.Inputs, error) {
+	if err := s.allow(behalf.UseConnections, c.Assistant, "connection"); err != nil {
+		return behalf.Credential{}, behalf.Inputs{}, err
+	}
+	row, err := s.db.read.Connection(ctx, string(c.ID))
+	if err := found(err, "connection"); err != nil {
+		return behalf.Credential{}, behalf.Inputs{}, err
+	}
+	inputs, err := s.db.openInputs(row)
+	if err != nil {
+		return behalf.Credential{}, inputs, err
+	}
+	got, err := s.credential(ctx, c.ID, c.Generation, c.Fence)
+	return got, inputs, err
+}
+
+// Connect keeps what a finished authorization brought, in one transaction with
+// the session's end: as a new connection, or as the next generation of the one
+// that the same person has for the same account.
+func (s Scope) Connect(ctx context.Context, session behalf.ConnectSession, result behalf.SessionResult, inputs behalf.Inputs, requested []string) (behalf.Connection, error) {
+	if err := s.mayRun(session); err != nil {
+		return behalf.Connection{}, err
+	}
+	var kept behalf.Connection
+	err := s.change(ctx, func(c *change) error {
+		row, err := c.ConnectionOfAccount(ctx, query.ConnectionOfAccountParams{Assistant: string(session.Assistant), Profile: string(session.Profile),
+			EndUser: session.User, Tenant: session.Tenant, Subject: result.Account.Subject})
+		switch {
+		case err == nil:
+			kept, err = s.reconnect(ctx, c, row, result, inputs, requested)
+		case isNoRows(err):
+			kept, err = s.insertConnection(ctx, c, session, result, inputs, requested)
+		}
+		if err != nil {
+			return err
+		}
+		session.Status, session.Connection, session.EndedAt = behalf.SessionConnected, kept.ID, c.now
+		return s.updateSession(ctx, c, session, behalf.SessionSecrets{})
+	})
+	if s.db.engine.unique(errors.Unwrap(err)) {
+		return kept, ErrStale // another session made it a moment ago: look again
+	}
+	return kept, err
+}
+
+func (s Scope) insertConnection(ctx context.Context, c *change, session behalf.ConnectSession, result behalf.SessionResult, inputs behalf.Inputs, requested []string) (behalf.Connection, error) {
+	others, err := c.ConnectionsOf(ctx, query.ConnectionsOfParams{Assistant: string(session.Assistant), Profile: string(session.Profile), EndUser: session.User})
+	if err != nil {
+		return behalf.Connection{}, err
+	}
+	n := behalf.Connection{ID: behalf.NewConnectionID(c.now), Assistant: session.Assistant, Profile: session.Profile, User: session.User,
+		Tenant: session.Tenant, Default: len(others) == 0, CreatedAt: c.now, UpdatedAt: c.now, Version: 1, Fence: 1}
+	n = n.Connected(result.Credential, result.Account, requested)
+	sealedInputs, err := s.db.sealInputs(n.ID, inputs)
+	if err != nil {
+		return n, err
+	}
+	if err := c.InsertConnection(ctx, query.InsertConnectionParams{ID: string(n.ID), Assistant: string(n.Assistant), Profile: string(n.Profile),
+		EndUser: n.User, Tenant: n.Tenant, Subject: n.Account.Subject, Label: n.Account.Label, Status: string(n.Status), Reason: n.Reason,
+		IsDefault: flag(n.Default), ScopesGranted: joinScopes(n.ScopesGranted), ScopesMissing: joinScopes(n.ScopesMissing), SealedInputs: sealedInputs,
+		Generation: n.Generation, Fence: n.Fence, ExpiresAt: micros(n.ExpiresAt), ObtainedAt: micros(n.ObtainedAt), Refreshable: flag(n.Refreshable),
+		Rotates: string(n.Rotates), CreatedAt: micros(c.now), UpdatedAt: micros(c.now)}); err != nil {
+		return n, err
+	}
+	if err := s.insertCredential(ctx, c, n.ID, n.Generation, n.Fence, result.Credential); err != nil {
+		return n, err
+	}
+	c.audit(n.Assistant, "connection.create", string(n.ID), "")
+	c.event(eventOf(n, behalf.EventConnectionCreated, ""))
+	return n, nil
+}
+
+// reconnect moves an existing connection to the new credential. It raises the
+// fence, so that a refresh which is under way with the old one cannot win.
+func (s Scope) reconnect(ctx context.Context, c *change, row query.Connection, result behalf.SessionResult, inputs behalf.Inputs, requested []string) (behalf.Connection, error) {
+	old := connectionFrom(row)
+	n := old.Connected(result.Credential, result.Account, requested)
+	n.Fence = row.LeaseFence + 1
+	sealedInputs, err := s.db.sealInputs(n.ID, inputs)
+	if err != nil {
+		return n, err
+	}
+	if err := s.insertCredential(ctx, c, n.ID, n.Generation, n.Fence, result.Credential); err != nil {
+		return n, err
+	}
+	if err := one(c.UpdateConnection(ctx, query.UpdateConnectionParams{Subject: n.Account.Subject, Label: n.Account.Label, Status: string(n.Status), Reason: n.Reason,
+		IsDefault: flag(n.Default), ScopesGranted: joinScopes(n.ScopesGranted), ScopesMissing: joinScopes(n.ScopesMissing), SealedInputs: sealedInputs,
+		Generation: n.Generation, Fence: n.Fence, ExpiresAt: micros(n.ExpiresAt), ObtainedAt: micros(n.ObtainedAt), Refreshable: flag(n.Refreshable),
+		Rotates: string(n.Rotates), UpdatedAt: micros(c.now), ID: string(n.ID), Version: old.Version})); err != nil {
+		return n, err
+	}
+	event := behalf.EventConnectionRenewed
+	if old.Status == behalf.ConnectionLapsed {
+		event = behalf.EventConnectionRecovered
+	}
+	c.audit(n.Assistant, "connection.reconnect", string(n.ID), "")
+	c.event(eventOf(n, event, ""))
+	return n, nil
+}
+
+// Revoke ends a connection: its credentials are erased in the same transaction.
+// Ending one that has ended is no error.
+func (s Scope) Revoke(ctx context.Context, c behalf.Connection, reason string) error {
+	if err := s.allow(behalf.WriteConnections, c.Assistant, "connection"); err != nil {
+		return err
+	}
+	return s.change(ctx, func(t *change) error {
+		rows, err := t.RevokeConnection(ctx, query.RevokeConnectionParams{Reason: reason, UpdatedAt: micros(t.now), ID: string(c.ID)})
+		if err != nil || rows == 0 {
+			return err
+		}
+		t.audit(c.Assistant, "connection.revoke", string(c.ID), reason)
+		t.event(eventOf(c, behalf.EventConnectionRevoked, reason))
+		return t.EraseCredentials(ctx, string(c.ID))
+	})
+}
+
+// MakeDefault makes a connection the one that is meant when its user has several.
+func (s Scope) MakeDefault(ctx context.Context, c behalf.Connection) error {
+	if err := s.allow(behalf.WriteConnections, c.Assistant, "connection"); err != nil {
+		return err
+	}
+	return s.change(ctx, func(t *change) error {
+		t.audit(c.Assistant, "connection.default", string(c.ID), "")
+		return t.SetDefaultConnection(ctx, query.SetDefaultConnectionParams{ID: string(c.ID), Assistant: string(c.Assistant), Profile: string(c.Profile), EndUser: c.User})
+	})
+}
+
+func eventOf(c behalf.Connection, t behalf.EventType, detail string) behalf.Event {
+	return behalf.Event{Assistant: c.Assistant, Type: t, Profile: c.Profile, Connection: c.ID, User: c.User, Detail: detail}
+}
+
+// sealedInputs is the form in which inputs are sealed.
+type sealedInputs struct {
+	Fields   map[string]string `json:"fields,omitempty"`
+	Captured map[string]string `json:"captured,omitempty"`
+}
+
+func inputsPlace(id behalf.ConnectionID) vault.Place {
+	return vault.Place{Table: "connections", Row: string(id), Column: "sealed_inputs"}
+}
+
+func (db *DB) sealInputs(id behalf.ConnectionID, in behalf.Inputs) ([]byte, error) {
+	return db.seal(sealedInputs{revealed(in.Fields), in.Captured}, inputsPlace(id))
+}
+
+func (db *DB) openInputs(row query.Connection) (behalf.Inputs, error) {
+	var in sealedInputs
+	err := db.unseal(row.SealedInputs, inputsPlace(behalf.ConnectionID(row.ID)), &in)
+	return behalf.Inputs{Fields: concealed(in.Fields), Captured: in.Captured}, err
+}
+
+func revealed(m map[string]secret.Text) map[string]string {
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k] = v.Reveal()
+	}
+	return out
+}
+
+func concealed(m map[string]string) map[string]secret.Text {
+	out := make(map[string]secret.Text, len(m))
+	for k, v := range m {
+		out[k] = secret.New(v)
+	}
+	return out
+}
+
+func connectionFrom(row query.Connection) behalf.Connection {
+	return behalf.Connection{ID: behalf.ConnectionID(row.ID), Assistant: behalf.AssistantID(row.Assistant), Profile: behalf.ProfileID(row.Profile), User: row.EndUser,
+		Tenant: row.Tenant, Account: behalf.Account{Subject: row.Subject, Label: row.Label}, Status: behalf.ConnectionStatus(row.Status), Reason: row.Reason,
+		Default: row.IsDefault != 0, ScopesGranted: splitScopes(row.ScopesGranted), ScopesMissing: splitScopes(row.ScopesMissing),
+		Generation: row.Generation, Fence: row.Fence, ExpiresAt: at(row.ExpiresAt), ObtainedAt: at(row.ObtainedAt), Refreshable: row.Refreshable != 0,
+		Rotates: behalf.Rotation(row.Rotates), IntentAt: at(row.IntentAt), NextAttemptAt: at(row.NextAttemptAt), Failures: row.Failures,
+		Version: row.Version, CreatedAt: at(row.CreatedAt), UpdatedAt: at(row.UpdatedAt), LastUsedAt: at(row.LastUsedAt)}
+}
+
+// Scopes are kept as one line: RFC 6749 §3.3 lets no space into a scope.
+func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }
+
+func splitScopes(s string) []string { return strings.Fields(s) }
