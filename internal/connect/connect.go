@@ -1,0 +1,168 @@
+// Package connect takes an end user to a provider and back, and makes a
+// connection of what they bring.
+//
+// The rules are:
+//
+//   - Who starts is who finishes: the browser that pressed Continue is the one
+//     that returns, and where the assistant asks for it, its backend confirms
+//     that the person who is signed in there is the one who authorized.
+//   - A GET binds nothing: link previews fetch links. Only the Continue POST does.
+//   - Each move of a session is one compare-and-swap, so that a second click, a
+//     reload, the back button and two tabs are harmless.
+//   - The state decides which session an answer belongs to, never the URL it
+//     came to; the URL must then be the one that the session sent.
+//   - Only a token that passed every check becomes a connection.
+package connect
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/oauth"
+	"github.com/behalf-dev/behalf/internal/secret"
+	"github.com/behalf-dev/behalf/internal/store"
+)
+
+// Config is what Connect works with.
+type Config struct {
+	DB        *store.DB
+	HTTP      *http.Client // guarded and bounded; follows no redirect
+	PublicURL *url.URL     // as browsers and providers reach us; never taken from a request
+	Log       *slog.Logger
+}
+
+// Connect runs connect sessions.
+type Connect struct {
+	cfg  Config
+	db   *store.DB
+	keys sync.Map // *oauth.Keys by ProfileID: the provider's signing keys
+}
+
+// New returns a Connect.
+func New(cfg Config) *Connect { return &Connect{cfg: cfg, db: cfg.DB} }
+
+// CallbackURL returns a profile's Callback Link: the redirect URI to register
+// at the provider, one per profile, so that no answer can be mixed up.
+func (c *Connect) CallbackURL(id behalf.ProfileID) string {
+	return c.cfg.PublicURL.JoinPath("callback", string(id)).String()
+}
+
+// Begin makes a connect session and returns it with the link for the person.
+func (c *Connect) Begin(ctx context.Context, db store.Scope, a behalf.Assistant, n behalf.NewSession) (behalf.ConnectSession, string, error) {
+	p, err := db.Profile(ctx, a.ID, n.Profile)
+	if behalf.CodeOf(err) == behalf.CodeNotFound {
+		err = behalf.Invalid("profile", "This assistant has no profile of this name.")
+	}
+	if err != nil {
+		return behalf.ConnectSession{}, "", err
+	}
+	if p.Plan == nil {
+		return behalf.ConnectSession{}, "", behalf.Invalid("profile", "This profile is only reserved; define it first.")
+	}
+	if err := n.Validate(a, p.Plan); err != nil {
+		return behalf.ConnectSession{}, "", err
+	}
+	now := c.db.Now()
+	link := secret.Random()
+	s := behalf.ConnectSession{
+		ID: behalf.NewSessionID(now), Assistant: a.ID, Profile: p.ID, ProfileVersion: p.Version, User: n.User, UserName: n.UserName, Tenant: n.Tenant,
+		Locale: n.Locale, ReturnURL: n.ReturnURL, Status: behalf.SessionCreated, FinishChallenge: n.FinishChallenge, LinkHash: secret.Hash(link),
+		Version: 1, CreatedAt: now, ExpiresAt: now.Add(lifetime(n)),
+	}
+	if err := db.CreateSession(ctx, s, behalf.SessionSecrets{Fields: n.Fields}); err != nil {
+		return s, "", err
+	}
+	return s, c.cfg.PublicURL.JoinPath("connect", link.Reveal()).String(), nil
+}
+
+func lifetime(n behalf.NewSession) time.Duration {
+	if n.Lifetime != 0 {
+		return n.Lifetime
+	}
+	return behalf.SessionLifetime
+}
+
+// values returns what a session's placeholders look up before anything was
+// authorized.
+func values(s behalf.ConnectSession, secrets behalf.SessionSecrets, p behalf.Profile) behalf.Values {
+	tenant := s.Tenant
+	if tenant == "" && p.Plan.Tenancy != nil {
+		tenant = p.Plan.Tenancy.Default
+	}
+	return behalf.Values{Plan: p.Plan, User: s.User, Tenant: tenant, Inputs: behalf.Inputs{Fields: secrets.Fields}}
+}
+
+// oauthConfig fills the profile's plan for a session. The newest client secret
+// is used: an authorization can be repeated, so the older ones are not tried.
+func (c *Connect) oauthConfig(s behalf.ConnectSession, p behalf.Profile, v behalf.Values) (oauth.Config, error) {
+	var client secret.Text
+	if secrets := p.ClientSecrets(c.db.Now()); len(secrets) > 0 {
+		client = secrets[0]
+	}
+	return p.Plan.Config(v, c.CallbackURL(p.ID), client, c.db.Now)
+}
+
+func (c *Connect) keysOf(id behalf.ProfileID) *oauth.Keys {
+	keys, _ := c.keys.LoadOrStore(id, &oauth.Keys{})
+	return keys.(*oauth.Keys)
+}
+
+// person returns the name that the page shows for whom the session is.
+func person(s behalf.ConnectSession) string {
+	if s.UserName != "" {
+		return s.UserName
+	}
+	return s.User
+}
+
+// secure reports whether browsers reach us by https.
+func (c *Connect) secure() bool { return strings.EqualFold(c.cfg.PublicURL.Scheme, "https") }
+
+// Sweep ends what is overdue: sessions that nobody finished in time. What an
+// unfinished one held is forgotten with it.
+func (c *Connect) Sweep(ctx context.Context) error {
+	db := c.db.As(behalf.System("sweep"))
+	overdue, err := db.OverdueSessions(ctx)
+	if err != nil {
+		return err
+	}
+	now := c.db.Now()
+	for _, s := range overdue {
+		if !s.Expired(now) {
+			continue
+		}
+		if _, err := db.EndSession(ctx, s, behalf.SessionExpired, expiry(s)); err != nil && err != store.ErrStale {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run sweeps every half minute until ctx ends.
+func (c *Connect) Run(ctx context.Context) error {
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := c.Sweep(ctx); err != nil {
+			c.cfg.Log.Warn("sessions not swept", "err", err)
+		}
+	}
+}
+
+func expiry(s behalf.ConnectSession) behalf.Outcome {
+	if s.Status == behalf.SessionPending {
+		return behalf.Outcome{Code: "not_finished", Detail: "The person authorized, but the assistant did not finish the connection in time. What was authorized has been forgotten.", Fix: "Begin a new connect session, and finish it within 10 minutes of the person's return."}
+	}
+	return behalf.Outcome{Code: "expired", Detail: "The link was not used in time.", Fix: "Begin a new connect session."}
+}

@@ -1,0 +1,106 @@
+package connect
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/look"
+	"github.com/behalf-dev/behalf/internal/secret"
+	"github.com/behalf-dev/behalf/internal/store"
+)
+
+// outcome renders a page of the session that changes nothing.
+func (x run) outcome(w http.ResponseWriter, r *http.Request, kind outcomeKind, why behalf.Outcome) {
+	renderOutcome(w, r, outcomePage{Kind: kind, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Detail: why.Detail, Fix: why.Fix, ReturnURL: x.home}, x.session.Locale)
+}
+
+var outcomeOf = map[behalf.SessionStatus]outcomeKind{
+	behalf.SessionConnected: used, behalf.SessionDeclined: declined, behalf.SessionExpired: expired,
+	behalf.SessionFailed: failed, behalf.SessionWrongAccount: wrongAccount,
+}
+
+// ended explains a session that has come to its end: a second click, a reload.
+func (x run) ended(w http.ResponseWriter, r *http.Request) {
+	why := behalf.Outcome{}
+	if x.session.Problem != nil {
+		why = *x.session.Problem
+	}
+	x.outcome(w, r, outcomeOf[x.session.Status], why)
+}
+
+// end ends a session without a connection and tells the person: by the return
+// URL where the assistant gave one, else by a page.
+func (c *Connect) end(w http.ResponseWriter, r *http.Request, x run, status behalf.SessionStatus, why behalf.Outcome) {
+	s, err := x.db.EndSession(r.Context(), x.session, status, why)
+	switch {
+	case errors.Is(err, store.ErrStale):
+		x.outcome(w, r, busy, behalf.Outcome{})
+		return
+	case err != nil:
+		c.unavailable(w, r, err)
+		return
+	}
+	x.session = s
+	c.cfg.Log.Info("connect session", "session", s.ID, "assistant", s.Assistant, "profile", s.Profile, "outcome", status, "code", why.Code)
+	if c.goHome(w, r, x, nil) {
+		return
+	}
+	x.outcome(w, r, outcomeOf[status], why)
+}
+
+// goHome sends the browser to the return URL, if there is one and the browser
+// is the session's. The assistant learns the outcome from us, not from the URL:
+// the status there is only for what it shows first.
+func (c *Connect) goHome(w http.ResponseWriter, r *http.Request, x run, more url.Values) bool {
+	s, assistant := x.session, x.assistant.Name
+	if s.ReturnURL == "" || len(s.BrowserHash) > 0 && !c.sameBrowser(r, s) {
+		return false
+	}
+	u, err := url.Parse(s.ReturnURL)
+	if err != nil {
+		return false
+	}
+	q := u.Query()
+	q.Set("session", string(s.ID))
+	q.Set("status", s.Status.Public())
+	for k, v := range more {
+		q[k] = v
+	}
+	u.RawQuery = q.Encode()
+	if r.Method == http.MethodPost {
+		// A page and not a redirect: Chromium holds a redirect after a form to the
+		// form-action of the page that the form was on.
+		renderGo(w, r, goPage{Provider: assistant, URL: u.String()}, s.Locale)
+		return true
+	}
+	look.Headers(w, look.Policy{})
+	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	return true
+}
+
+// connected tells the person that it worked.
+func (c *Connect) connected(w http.ResponseWriter, r *http.Request, x run, account behalf.Account) {
+	c.cfg.Log.Info("connect session", "session", x.session.ID, "assistant", x.session.Assistant, "profile", x.session.Profile, "outcome", "connected", "connection", x.session.Connection)
+	if c.goHome(w, r, x, nil) {
+		return
+	}
+	renderOutcome(w, r, outcomePage{Kind: connected, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Account: account.Label}, x.session.Locale)
+}
+
+// handBack sends the browser to the assistant with a one-time code. Only the
+// browser gets it: a backend that merely polls cannot finish what another
+// person's browser completed.
+func (c *Connect) handBack(w http.ResponseWriter, r *http.Request, x run, code secret.Text) {
+	c.cfg.Log.Info("connect session", "session", x.session.ID, "assistant", x.session.Assistant, "profile", x.session.Profile, "outcome", "pending")
+	if !c.goHome(w, r, x, url.Values{"finish_code": {code.Reveal()}}) {
+		x.outcome(w, r, finishPending, behalf.Outcome{})
+	}
+}
+
+// unavailable is for what is our own fault and will pass.
+func (c *Connect) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	c.cfg.Log.Error("connect page", "path", r.Pattern, "err", err)
+	renderOutcome(w, r, outcomePage{Kind: unavailable}, "")
+}
