@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/secret"
+	"github.com/behalf-dev/behalf/internal/store"
+)
+
+// Profile is an authorization profile on the wire. What is secret of it is
+// never shown: only that it is set.
+type Profile struct {
+	ID          string `json:"id"`
+	Slug        string `json:"slug"`
+	Status      string `json:"status" enum:"reserved,configured,failing"`
+	CallbackURL string `json:"callback_url" doc:"The Callback Link: the redirect URI to register at the provider."`
+	behalf.Definition
+	ClientSecretSet bool      `json:"client_secret_set"`
+	SecretsSet      []string  `json:"secrets_set,omitempty" doc:"Fields whose value is kept but not shown."`
+	Version         int64     `json:"version"`
+	CreatedAt       time.Time `json:"created_at"`
+	UpdatedAt       time.Time `json:"updated_at"`
+}
+
+// ProfileBody is a profile as it is written.
+type ProfileBody struct {
+	ID      string `json:"id,omitempty" doc:"An id that was reserved."`
+	Reserve bool   `json:"reserve,omitempty" doc:"Only make an id, so that the Callback Link is known before the profile is first saved."`
+	behalf.Definition
+	ClientSecret *string `json:"client_secret,omitempty" doc:"At most 255 characters, write-only. Left out, the secret that is kept stays; empty, it is forgotten." writeOnly:"true"`
+	Version      int64   `json:"version,omitempty" doc:"When given, the change is refused if the profile has another version by now."`
+}
+
+// ProfilePath names one of its profiles.
+type ProfilePath struct {
+	AssistantPath
+	Profile string `path:"profile" doc:"Id or slug." maxLength:"80"`
+}
+
+func (b ProfileBody) secrets(now time.Time) []behalf.ClientSecret {
+	switch {
+	case b.ClientSecret == nil:
+		return nil
+	case *b.ClientSecret == "":
+		return []behalf.ClientSecret{}
+	}
+	return []behalf.ClientSecret{{Value: secret.New(*b.ClientSecret), CreatedAt: now}}
+}
+
+func (a *API) listProfiles(ctx context.Context, db store.Scope, in *struct {
+	AssistantPath
+	Page
+}) (*ListOutput[Profile], error) {
+	x, err := db.Assistant(ctx, in.Assistant)
+	if err != nil {
+		return nil, err
+	}
+	items, err := db.Profiles(ctx, x.ID, in.page())
+	return listOf(items, in.Limit, func(p behalf.Profile) string { return string(p.ID) }, a.viewProfile), err
+}
+
+func (a *API) createProfile(ctx context.Context, db store.Scope, in *struct {
+	AssistantPath
+	Body ProfileBody
+}) (*Output[Profile], error) {
+	x, err := db.Assistant(ctx, in.Assistant)
+	switch {
+	case err != nil:
+		return nil, err
+	case in.Body.Reserve:
+		id, err := db.ReserveProfile(ctx, x.ID)
+		return output(a.viewProfile(behalf.Profile{ID: id, Slug: string(id), Status: behalf.ProfileReserved, Version: 1})), err
+	case in.Body.ID != "":
+		return a.saveProfile(ctx, db, x, in.Body.ID, in.Body)
+	}
+	p := behalf.Profile{Assistant: x.ID, Definition: in.Body.Definition, Secrets: behalf.ProfileSecrets{Client: in.Body.secrets(db.Now())}}
+	p, err = db.CreateProfile(ctx, p)
+	return output(a.viewProfile(p)), err
+}
+
+func (a *API) getProfile(ctx context.Context, db store.Scope, in *ProfilePath) (*Output[Profile], error) {
+	x, err := db.Assistant(ctx, in.Assistant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := db.Profile(ctx, x.ID, in.Profile)
+	return output(a.viewProfile(p)), err
+}
+
+func (a *API) replaceProfile(ctx context.Context, db store.Scope, in *struct {
+	ProfilePath
+	Body ProfileBody
+}) (*Output[Profile], error) {
+	x, err := db.Assistant(ctx, in.Assistant)
+	if err != nil {
+		return nil, err
+	}
+	return a.saveProfile(ctx, db, x, in.Profile, in.Body)
+}
+
+func (a *API) saveProfile(ctx context.Context, db store.Scope, x behalf.Assistant, name string, b ProfileBody) (*Output[Profile], error) {
+	p, err := db.Profile(ctx, x.ID, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameVersion(b.Version, p.Version); err != nil {
+		return nil, err
+	}
+	p, err = p.Edited(b.Definition, b.secrets(db.Now()))
+	if err != nil {
+		return nil, err
+	}
+	p, err = db.SaveProfile(ctx, p)
+	return output(a.viewProfile(p)), err
+}
+
+func (a *API) deleteProfile(ctx context.Context, db store.Scope, in *ProfilePath) (*struct{}, error) {
+	x, err := db.Assistant(ctx, in.Assistant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := db.Profile(ctx, x.ID, in.Profile)
+	if err != nil {
+		return nil, err
+	}
+	return nil, db.DeleteProfile(ctx, p)
+}
+
+func (a *API) viewProfile(p behalf.Profile) Profile {
+	public, hidden := p.Definition.SplitSecrets()
+	v := Profile{ID: string(p.ID), Slug: p.Slug, Status: string(p.Status), CallbackURL: a.cfg.Connect.CallbackURL(p.ID), Definition: public,
+		ClientSecretSet: len(p.Secrets.Client) > 0, Version: p.Version, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt}
+	for i, f := range p.Definition.AuthorizationFields {
+		if f.Value != public.AuthorizationFields[i].Value {
+			v.SecretsSet = append(v.SecretsSet, behalf.FieldName(i)+".value")
+		}
+	}
+	if len(hidden) > len(v.SecretsSet) {
+		v.SecretsSet = append(v.SecretsSet, "additional_fields")
+	}
+	return v
+}

@@ -1,0 +1,198 @@
+// Package proxy puts the credential into an assistant's request and sends it
+// on.
+//
+// The rules are:
+//
+//   - What was ours stays here: the key, Behalf- headers and cookies never
+//     reach the application; its Set-Cookie never comes back on our origin.
+//   - Fields are set after everything the assistant sent has been cleaned, so
+//     that they win.
+//   - A credential goes to allowed hosts only, and follows no redirect.
+//   - A refused credential is refreshed and the request repeated once, where
+//     its body is still at hand.
+//   - An answer of ours carries Behalf-Error; one of the application's does not.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/broker"
+	"github.com/behalf-dev/behalf/internal/egress"
+	"github.com/behalf-dev/behalf/internal/store"
+)
+
+// Config is what a Proxy works with.
+type Config struct {
+	Broker    *broker.Broker
+	Transport http.RoundTripper // guarded; pools connections; follows no redirect
+	Now       func() time.Time
+	Log       *slog.Logger
+	// Problem answers with an error of ours.
+	Problem func(http.ResponseWriter, *http.Request, error)
+	// Offer adds a link to an error of a user who has not connected yet.
+	Offer func(*http.Request, store.Scope, behalf.Assistant, broker.Ask, error) error
+}
+
+// Proxy sends calls on. It is safe for concurrent use.
+type Proxy struct {
+	cfg     Config
+	reverse *httputil.ReverseProxy
+}
+
+// New returns a Proxy.
+func New(cfg Config) *Proxy {
+	p := &Proxy{cfg: cfg}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      &sender{proxy: p, base: cfg.Transport},
+		ModifyResponse: clean,
+		ErrorHandler:   p.failed,
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	return p
+}
+
+// Request headers by which an assistant says on whose behalf it calls.
+const (
+	headerUser       = "Behalf-User"
+	headerTenant     = "Behalf-Tenant"
+	headerConnection = "Behalf-Connection"
+	ourHeaders       = "Behalf-"
+)
+
+// Serve sends one request on. The path is escaped, as it came, below the
+// profile's part of our own.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, db store.Scope, assistant, profile, path string) {
+	c, err := p.call(w, r, db, assistant, profile, path)
+	if err != nil {
+		p.cfg.Problem(w, r, err)
+		return
+	}
+	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
+}
+
+// call is one proxied request.
+type call struct {
+	db      store.Scope
+	profile behalf.Profile
+	good    broker.Good
+	asked   behalf.Call
+	out     behalf.Authorized
+	body    []byte // at hand for a repetition; nil where it is streamed
+	stream  bool   // the body is streamed and can be sent once
+}
+
+type callKey struct{}
+
+func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, assistant, profile, path string) (*call, error) {
+	a, err := db.Assistant(r.Context(), assistant)
+	if err != nil {
+		return nil, err
+	}
+	if !a.Calls.Allows(r.Method, path) {
+		return nil, behalf.Errorf(behalf.CodeForbidden, "This assistant's policy does not allow calls of this method and path.")
+	}
+	ask := broker.Ask{Profile: profile, User: r.Header.Get(headerUser), Tenant: r.Header.Get(headerTenant), Connection: behalf.ConnectionID(r.Header.Get(headerConnection))}
+	found, connection, err := p.cfg.Broker.Find(r.Context(), db, a, ask)
+	if err != nil {
+		return nil, p.cfg.Offer(r, db, a, ask, err)
+	}
+	good, err := p.cfg.Broker.Connection(r.Context(), db, connection)
+	if err != nil {
+		return nil, p.cfg.Offer(r, db, a, ask, err)
+	}
+	c := &call{db: db, profile: found, good: good, asked: behalf.Call{Method: r.Method, Path: path, Query: r.URL.RawQuery}}
+	if c.out, err = found.Plan.Authorize(good.Values(found), c.asked, p.cfg.Now); err != nil {
+		return nil, err
+	}
+	if err := c.takeBody(w, r); err != nil {
+		return nil, err
+	}
+	db.Used(good.Connection, store.UseProxy)
+	return c, nil
+}
+
+// rewrite makes the outgoing request. ReverseProxy has removed hop-by-hop
+// headers and those that Connection names already.
+func rewrite(pr *httputil.ProxyRequest) {
+	c := pr.In.Context().Value(callKey{}).(*call)
+	out := pr.Out
+	for name := range out.Header {
+		if strings.HasPrefix(name, ourHeaders) {
+			delete(out.Header, name)
+		}
+	}
+	for _, name := range [...]string{"Authorization", "Cookie", "Forwarded", "Referer", "Origin", "X-Real-Ip"} {
+		out.Header.Del(name)
+	}
+	c.put(out)
+}
+
+// put sets the fields of the credential in force on the request.
+func (c *call) put(out *http.Request) {
+	out.URL, out.Host = c.out.URL, c.out.URL.Host
+	for _, f := range c.out.Header {
+		out.Header[textproto.CanonicalMIMEHeaderKey(f.Key)] = []string{f.Value}
+	}
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // the assistant's, or none: not Go's
+	}
+	if !c.stream {
+		c.attach(out)
+	}
+}
+
+// clean removes from an answer what must not act on our origin.
+func clean(res *http.Response) error {
+	h := res.Header
+	for _, name := range [...]string{"Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Alt-Svc", "Service-Worker-Allowed", "Behalf-Error"} {
+		h.Del(name)
+	}
+	h.Set("Content-Security-Policy", "sandbox")
+	h.Set("X-Content-Type-Options", "nosniff")
+	return nil
+}
+
+// failed answers for an application that could not be reached.
+func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the assistant has gone
+	}
+	c := r.Context().Value(callKey{}).(*call)
+	p.cfg.Log.Warn("call failed", "connection", c.good.ID, "profile", c.profile.ID, "err", err)
+	p.cfg.Problem(w, r, unreached(err))
+}
+
+func unreached(err error) error {
+	if e := (*behalf.Error)(nil); errors.As(err, &e) {
+		return e
+	}
+	if blocked := (*egress.BlockedError)(nil); errors.As(err, &blocked) {
+		return &behalf.Error{Code: behalf.CodeForbidden, Message: "The application's address may not be reached from here: " + blocked.Reason + ". An operator can allow it.", Err: err}
+	}
+	return &behalf.Error{Code: behalf.CodeProvider, Message: "The application could not be reached, or it broke off. It is not known whether the call was carried out.", Err: err}
+}
+
+// buffers lends ReverseProxy its copy buffers.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 64 << 10
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }
