@@ -1,0 +1,129 @@
+// Package server builds everything, serves it, drains and stops it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/behalf-dev/behalf/internal/api"
+	"github.com/behalf-dev/behalf/internal/broker"
+	"github.com/behalf-dev/behalf/internal/connect"
+	"github.com/behalf-dev/behalf/internal/egress"
+	"github.com/behalf-dev/behalf/internal/proxy"
+	"github.com/behalf-dev/behalf/internal/store"
+)
+
+// Server is one node, ready to run.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	public   *url.URL
+	listener net.Listener
+	db       *store.DB
+	egress   *egress.Egress
+	broker   *broker.Broker
+	connect  *connect.Connect
+	api      *api.API
+	proxy    *proxy.Proxy
+	http     *http.Server
+}
+
+// New opens the database and the listener and builds all parts. Nothing is
+// served before Run. Close the server where Run is not called.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log}
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	if s.public, err = cfg.publicURL(s.listener.Addr()); err != nil {
+		_ = s.listener.Close()
+		return nil, err
+	}
+	if s.db, err = store.Open(ctx, store.Config{URL: cfg.Database, RootKey: cfg.rootKey, Now: cfg.Now, Log: cfg.Log}); err != nil {
+		_ = s.listener.Close()
+		return nil, err
+	}
+	s.build()
+	return s, nil
+}
+
+func (s *Server) build() {
+	s.egress = egress.New(egress.Config{AllowPrivate: s.cfg.AllowPrivate, Now: s.cfg.Now, UserAgent: "Behalf/" + s.cfg.Version})
+	s.broker = broker.New(broker.Config{DB: s.db, Egress: s.egress, Log: s.log})
+	s.connect = connect.New(connect.Config{DB: s.db, HTTP: s.egress.Client(egress.ClientOptions{}), PublicURL: s.public, Log: s.log})
+	s.api = api.New(api.Config{DB: s.db, Broker: s.broker, Connect: s.connect, Version: s.cfg.Version, Log: s.log})
+	s.proxy = proxy.New(proxy.Config{Broker: s.broker, Transport: s.egress.Transport(), Now: s.db.Now, Log: s.log, Problem: s.api.WriteProblem, Offer: s.api.Offer})
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// URL returns where browsers reach the server.
+func (s *Server) URL() *url.URL { return s.public }
+
+// DB returns the database, for setting up what a fresh one needs.
+func (s *Server) DB() *store.DB { return s.db }
+
+// Connect returns the connect flow, for links that are made without the API.
+func (s *Server) Connect() *connect.Connect { return s.connect }
+
+// Run serves until ctx ends, and then stops gracefully: no new request is
+// taken, those under way are finished, refreshes are waited for, and everything
+// that is still in memory is written.
+func (s *Server) Run(ctx context.Context) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var working sync.WaitGroup
+	for name, run := range map[string]func(context.Context) error{"store": s.db.Run, "connect": s.connect.Run} {
+		working.Go(func() {
+			if err := run(work); err != nil {
+				s.log.Error("background work ended", "work", name, "err", err)
+			}
+		})
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-served:
+	}
+	failed = errors.Join(failed, s.drain())
+	stopWork()
+	working.Wait()
+	s.egress.Close()
+	return errors.Join(failed, s.db.Close())
+}
+
+// drain lets requests and refreshes end, for as long as the operator gives.
+func (s *Server) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StopTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		s.log.Warn("requests were cut off", "err", err)
+		_ = s.http.Close()
+	}
+	return s.broker.Stop(ctx)
+}
+
+// Close frees what New opened, where Run was not called.
+func (s *Server) Close() error {
+	s.egress.Close()
+	return errors.Join(s.listener.Close(), s.db.Close())
+}
