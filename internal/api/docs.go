@@ -57,21 +57,24 @@ type docsCall struct {
 	Gone                     bool   // the answer has no body
 }
 
-// docsFields are the fields of one object. Where another operation shows the
-// same object already, they are left out and SameAs names that operation.
+// docsFields are the fields of one object. Each object is on the page once: As
+// is where another, or the part of this one that is missing here, stands.
 type docsFields struct {
 	Fields []docsField
-	SameAs string // its ID
-	Of     string // its summary
-	List   bool   // a page of such objects
+	As     docsPlace
+	Whole  bool // nothing but As
+	List   bool // a page of such objects
 }
 
-func (f docsFields) any() bool { return len(f.Fields) > 0 || f.SameAs != "" }
+func (f docsFields) any() bool { return len(f.Fields) > 0 || f.Whole }
+
+// docsPlace is the body or the answer of an operation.
+type docsPlace struct{ ID, Summary, Part string }
 
 // docsField is one field or parameter.
 type docsField struct {
 	Name, Type, Doc string
-	Mark            string // "required", "may be absent", or ""
+	Mark            string // "required", "optional", or ""
 }
 
 // docsProblem is one kind of error.
@@ -111,7 +114,7 @@ func docsOf(doc *huma.OpenAPI) docsPage {
 	for i := range page.Problems {
 		page.Problems[i].Status = statuses[behalf.Code(page.Problems[i].Code)]
 	}
-	w := docsWriter{schemas: doc.Components.Schemas, shown: map[string]docsCall{}}
+	w := docsWriter{schemas: doc.Components.Schemas, shown: map[reflect.Type]docsPlace{}}
 	operations := docsOperations(doc)
 	for _, g := range docsGroups {
 		g.ID = strings.ReplaceAll(g.Name, " ", "-")
@@ -125,10 +128,11 @@ func docsOf(doc *huma.OpenAPI) docsPage {
 	return page
 }
 
-var docsMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+var docsMethods = []string{http.MethodPost, http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
 // docsOperations returns the operations by path, and those of one path in the
-// order of docsMethods: a page has no other order that stays the same.
+// order of docsMethods: the one that makes a thing, and so says what it is made
+// of, comes first.
 func docsOperations(doc *huma.OpenAPI) []*huma.Operation {
 	var out []*huma.Operation
 	for _, p := range doc.Paths {
@@ -144,11 +148,11 @@ func docsOperations(doc *huma.OpenAPI) []*huma.Operation {
 	return out
 }
 
-// docsWriter remembers which operation shows an object, so that each object is
-// on the page once.
+// docsWriter remembers which operation shows an object, or a struct that others
+// embed.
 type docsWriter struct {
 	schemas huma.Registry
-	shown   map[string]docsCall // by $ref
+	shown   map[reflect.Type]docsPlace
 }
 
 func (w docsWriter) add(g *docsGroup, o *huma.Operation) {
@@ -161,27 +165,29 @@ func (w docsWriter) add(g *docsGroup, o *huma.Operation) {
 		c.Params.Fields = append(c.Params.Fields, docsParam(p))
 	}
 	if o.RequestBody != nil {
-		c.Body = w.object(c, o.RequestBody.Content, false)
+		c.Body = w.object(docsPlace{c.ID, c.Summary, "body"}, o.RequestBody.Content)
 	}
 	for _, status := range []string{"200", "201", "204"} {
 		if answer := o.Responses[status]; answer != nil {
 			c.Status, c.Gone = status, status == "204"
-			c.Answer = w.object(c, answer.Content, true)
+			c.Answer = w.object(docsPlace{c.ID, c.Summary, "answer"}, answer.Content)
 		}
 	}
 	g.Calls = append(g.Calls, c)
 }
 
 func docsParam(p *huma.Param) docsField {
-	f := docsField{Name: p.Name, Type: p.In + " " + docsType(p.Schema), Doc: sentences(p.Description, docsValues(p.Schema))}
+	f := docsField{Name: p.Name, Type: docsType(p.Schema) + docsWhere[p.In], Doc: sentences(p.Description, docsValues(p.Schema))}
 	if p.Required {
 		f.Mark = "required"
 	}
 	return f
 }
 
-// object returns the fields of a JSON body.
-func (w docsWriter) object(c docsCall, content map[string]*huma.MediaType, answer bool) docsFields {
+var docsWhere = map[string]string{"path": " in the path", "query": " in the query", "header": ", header"}
+
+// object returns the fields of a JSON body that stands at a place.
+func (w docsWriter) object(at docsPlace, content map[string]*huma.MediaType) docsFields {
 	media := content["application/json"]
 	if media == nil || media.Schema.Ref == "" {
 		return docsFields{}
@@ -190,44 +196,55 @@ func (w docsWriter) object(c docsCall, content map[string]*huma.MediaType, answe
 	if items := w.schemas.SchemaFromRef(ref).Properties["items"]; items != nil {
 		out.List, ref = true, items.Items.Ref
 	}
-	if by, ok := w.shown[ref]; ok {
-		out.SameAs, out.Of = by.ID, by.Summary
+	object := w.schemas.TypeFromRef(ref)
+	if out.As, out.Whole = w.shown[object]; out.Whole {
 		return out
 	}
-	w.shown[ref] = c
-	out.Fields = w.fields(ref, "", answer)
+	w.shown[object] = at
+	names := jsonNames(object, func(embedded reflect.Type) bool {
+		elsewhere, ok := w.shown[embedded]
+		if ok {
+			out.As = elsewhere
+		} else {
+			w.shown[embedded] = at
+		}
+		return !ok
+	})
+	out.Fields = w.fields(ref, "", names, at.Part == "answer")
 	return out
 }
 
-// fields lists an object's fields in the order of its Go type, and behind a
-// field that is an object that object's fields, with dotted names.
-func (w docsWriter) fields(ref, prefix string, answer bool) []docsField {
+// fields lists an object's fields, and behind one that is an object itself
+// that object's, with dotted names.
+func (w docsWriter) fields(ref, prefix string, names []string, answer bool) []docsField {
 	var out []docsField
 	schema := w.schemas.SchemaFromRef(ref)
-	for _, name := range jsonNames(w.schemas.TypeFromRef(ref)) {
+	for _, name := range names {
 		s := schema.Properties[name]
-		inner, below := s.Ref, prefix+name+"."
-		if s.Items != nil {
-			inner, below = s.Items.Ref, prefix+name+"[]."
-		}
 		f := docsField{Name: prefix + name, Type: docsType(s), Doc: sentences(s.Description, docsValues(s))}
 		switch required := slices.Contains(schema.Required, name); {
 		case required && !answer:
 			f.Mark = "required"
 		case !required && answer:
-			f.Mark = "may be absent"
+			f.Mark = "optional"
 		}
 		out = append(out, f)
+		inner, below := s.Ref, f.Name+"."
+		if s.Items != nil {
+			inner, below = s.Items.Ref, f.Name+"[]."
+		}
 		if inner != "" {
-			out = append(out, w.fields(inner, below, answer)...)
+			out = append(out, w.fields(inner, below, jsonNames(w.schemas.TypeFromRef(inner), all), answer)...)
 		}
 	}
 	return out
 }
 
-// jsonNames returns the JSON names of a struct's fields in their order, those
-// of embedded structs in their place.
-func jsonNames(t reflect.Type) []string {
+func all(reflect.Type) bool { return true }
+
+// jsonNames returns the JSON names of a struct's fields in the order of the Go
+// type, those of the embedded structs that are wanted in their place.
+func jsonNames(t reflect.Type, wanted func(embedded reflect.Type) bool) []string {
 	var out []string
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -236,7 +253,9 @@ func jsonNames(t reflect.Type) []string {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":
-			out = append(out, jsonNames(f.Type)...)
+			if wanted(f.Type) {
+				out = append(out, jsonNames(f.Type, wanted)...)
+			}
 		case f.IsExported() && name != "" && name != "-":
 			out = append(out, name)
 		}
@@ -352,5 +371,5 @@ Behalf-Error: authorization_required
 
 func (g docsGroup) title() string { return strings.ToUpper(g.Name[:1]) + g.Name[1:] }
 
-// note is what stands before a field's description.
-func (f docsField) note() string { return strings.TrimSuffix(f.Type+", "+f.Mark, ", ") + "." }
+// note is what stands below a field's name.
+func (f docsField) note() string { return strings.TrimSuffix(f.Type+", "+f.Mark, ", ") }

@@ -104,7 +104,7 @@ func openPostgres(ctx context.Context, raw string) (engine, error) {
 		return engine{}, fmt.Errorf("store: reach PostgreSQL: %w", err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	return engine{name: "postgres", reader: db, writer: db, unique: postgresUnique, now: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"}, nil
+	return engine{name: "postgres", pool: pool, reader: db, writer: db, unique: postgresUnique, now: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"}, nil
 }
 
 func postgresUnique(err error) bool {

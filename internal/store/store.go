@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/store/query"
 	"github.com/behalf-dev/behalf/internal/vault"
@@ -60,6 +62,7 @@ type engine struct {
 	writer *sql.DB
 	unique func(error) bool // whether an error is a broken unique index
 	now    string           // a query for the database's own time in microseconds; empty: this machine's
+	pool   *pgxpool.Pool    // under reader and writer, on PostgreSQL
 }
 
 // Open opens the database, brings its schema up to date and opens the keyring;
@@ -98,7 +101,8 @@ func (db *DB) open(ctx context.Context, cfg Config) error {
 func (db *DB) Close() error { return db.engine.close() }
 
 func (e engine) close() error {
-	if e.reader == e.writer {
+	if e.pool != nil {
+		defer e.pool.Close() // which closing the sql.DB over it does not do
 		return e.writer.Close()
 	}
 	return errors.Join(e.reader.Close(), e.writer.Close())
