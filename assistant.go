@@ -133,10 +133,12 @@ func matchReturn(t, u *url.URL) bool {
 	return want == path
 }
 
+// dotted reports whether a server that decodes more than it should would find
+// "." or ".." among the segments of an escaped path.
 func dotted(path string) bool {
-	for s := range strings.SplitSeq(strings.ToLower(path), "/") {
-		switch strings.ReplaceAll(s, "%2e", ".") {
-		case ".", "..":
+	decoded := strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/", `\`, "/").Replace(strings.ToLower(path))
+	for s := range strings.SplitSeq(decoded, "/") {
+		if s, _, _ = strings.Cut(s, ";"); s == "." || s == ".." {
 			return true
 		}
 	}

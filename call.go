@@ -118,6 +118,9 @@ func joined(base *url.URL, c Call, path map[string]string, query [][2]string) (*
 		return nil, Invalid("path", "Expected a correctly percent-encoded path.")
 	}
 	u.RawPath = filled
+	if u.EscapedPath() != filled { // net/url would encode it anew, and slashes that were encoded would be slashes
+		return nil, Invalid("path", "Expected a correctly percent-encoded path.")
+	}
 	u.RawQuery = joinQuery(base.RawQuery, c.Query, query)
 	u.Fragment, u.RawFragment = "", ""
 	return &u, nil

@@ -1,6 +1,7 @@
 package behalf
 
 import (
+	"slices"
 	"time"
 )
 
@@ -103,6 +104,9 @@ func (c Connection) Refreshed(old, got Credential) Connection {
 // Connected returns the connection with a credential that came by a fresh
 // authorization; it makes a lapsed or revoked one active again.
 func (c Connection) Connected(got Credential, account Account, requested []string) Connection {
+	if got.Scopes == nil {
+		got.Scopes = requested // RFC 6749 §5.1: left out, they are as requested
+	}
 	c.Account = account
 	c = c.holding(got)
 	c.ScopesMissing = missing(requested, got.Scopes)
@@ -116,7 +120,7 @@ func (c Connection) holding(got Credential) Connection {
 	c.ExpiresAt, c.ObtainedAt = got.ExpiresAt, got.ObtainedAt
 	c.Refreshable = !got.RefreshToken.Empty()
 	if got.Scopes != nil {
-		c.ScopesGranted = got.Scopes
+		c.ScopesGranted = slices.DeleteFunc(slices.Clone(got.Scopes), func(s string) bool { return !clean(s) }) // providers send anything
 	}
 	return c
 }

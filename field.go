@@ -75,7 +75,7 @@ func (f AuthorizationField) Applies(method, path string) bool {
 }
 
 // FieldSecretKey names a field's literal secret value in ProfileSecrets.Fields.
-func FieldSecretKey(list, in, key string) string { return list + "|" + in + "|" + key }
+func FieldSecretKey(list, in, key string) string { return list + "\x00" + in + "\x00" + key } // no field holds a NUL
 
 // writeOnly reports whether the value of a secret field must never be shown: it
 // is, unless it is nothing but placeholders behind the name of a scheme.

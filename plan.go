@@ -378,8 +378,8 @@ func (p *Plan) hosts(e *problems) {
 			e.add(name, "Its host is not among api.allowed_hosts.")
 		}
 	}
-	p.issuerHosts = ownHosts(p.issuer)
-	p.tenantHosts = ownHosts(p.tenantURL)
+	p.issuerHosts = p.ownHosts(p.issuer)
+	p.tenantHosts = p.ownHosts(p.tenantURL)
 }
 
 // covers reports whether the allowed hosts take a URL that is literal. One with
@@ -393,9 +393,12 @@ func covers(hosts expand.Hosts, u *expand.URL) bool {
 }
 
 // ownHosts allows what the template itself can become.
-func ownHosts(u *expand.URL) expand.Hosts {
-	if u == nil || u.HostPattern() == "" {
+func (p *Plan) ownHosts(u *expand.URL) expand.Hosts {
+	if u == nil {
 		return expand.Hosts{}
+	}
+	if u.HostPattern() == "" {
+		return p.AllowedHosts // only those that were given can tell
 	}
 	hosts, err := expand.ParseHosts([]string{u.HostPattern()})
 	if err != nil {
@@ -467,8 +470,12 @@ func (p *Plan) wholeHosts(e *problems, field string, u *expand.URL) {
 			e.add(field, "A placeholder stands where it decides the whole host. Expected a literal domain, or {tenant} with a list of allowed tenants.")
 		}
 	}
-	if len(u.Captured()) > 0 && len(p.API.AllowedHosts) == 0 {
+	switch {
+	case len(p.API.AllowedHosts) > 0:
+	case len(u.Captured()) > 0:
 		e.add("api.allowed_hosts", "Required: a URL begins with a value that the provider returns.")
+	case len(u.Enumerated()) > 0:
+		e.add("api.allowed_hosts", "Required: a placeholder decides the whole host of a URL.")
 	}
 }
 
@@ -536,6 +543,8 @@ func (p *Plan) CheckField(key string, value interface{ Reveal() string }) error 
 		return Invalid(key, "Required.")
 	case len(v) > maxText || !clean(v):
 		return Invalid(key, "Expected one line of at most %d characters.", maxText)
+	case v != "" && re != nil && !re.MatchString(v) && f.Hint != "":
+		return Invalid(key, "It does not have the form that is expected here: %s.", strings.TrimSuffix(f.Hint, "."))
 	case v != "" && re != nil && !re.MatchString(v):
 		return Invalid(key, "It does not have the form that is expected here.")
 	}
@@ -574,10 +583,24 @@ func (p *Plan) SecretMoves(next *Plan) bool {
 	return false
 }
 
-// CallsMove is the same for the hosts that calls may go to.
+// CallsMove is the same for the hosts that calls may go to, and for a way there
+// that is open to read.
 func (p *Plan) CallsMove(next *Plan) bool {
+	if next.readable() && !p.readable() {
+		return true
+	}
 	for _, h := range next.HostPatterns {
 		if !slices.Contains(p.HostPatterns, h) {
+			return true
+		}
+	}
+	return false
+}
+
+// readable reports whether a URL of the profile is http.
+func (p *Plan) readable() bool {
+	for _, u := range p.templates() {
+		if u.Scheme() == "http" {
 			return true
 		}
 	}

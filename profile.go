@@ -292,7 +292,7 @@ func (d Definition) JoinSecrets(taken map[string]secret.Text) Definition {
 }
 
 func authorizationKey(f AuthorizationField) string {
-	return FieldSecretKey("authorization_fields", string(f.In)+strings.Join(f.Methods, ",")+strings.Join(f.Paths, ","), strings.ToLower(f.Key))
+	return FieldSecretKey("authorization_fields", string(f.In)+"\x00"+strings.Join(f.Methods, ",")+"\x00"+strings.Join(f.Paths, ","), strings.ToLower(f.Key))
 }
 
 // Validate checks the secrets of a profile.

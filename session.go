@@ -153,6 +153,8 @@ func (p *problems) returnURL(n NewSession, a Assistant) {
 	switch {
 	case n.ReturnURL == "" && a.Finish:
 		p.add("return_url", "Required: this assistant finishes its connections itself.")
+	case n.ReturnURL == "" && n.FinishChallenge != "":
+		p.add("return_url", "Required with finish_challenge: the person's browser brings the code there.")
 	case n.ReturnURL != "" && !a.AllowsReturn(n.ReturnURL):
 		p.add("return_url", "Expected one of the assistant's return URLs.")
 	}

@@ -25,7 +25,8 @@ type Config struct {
 	DB      *store.DB
 	Broker  *broker.Broker
 	Connect *connect.Connect
-	Version string // of this binary
+	HTTP    *http.Client // the way out for discovery: guarded and bounded
+	Version string       // of this binary
 	Log     *slog.Logger
 }
 
@@ -67,7 +68,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unknown answers what ServeMux would answer in plain text.
 func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := a.mux.Handler(probe); pattern != "" {

@@ -102,8 +102,11 @@ func (a *API) changeConnection(ctx context.Context, db store.Scope, in *struct {
 
 func (a *API) refreshConnection(ctx context.Context, db store.Scope, in *ConnectionPath) (*Output[Connection], error) {
 	c, err := a.connection(ctx, db, *in)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !db.Actor().May(behalf.WriteConnections, c.Assistant): // the broker refreshes as itself
+		return nil, behalf.Errorf(behalf.CodeForbidden, "This key may not do that (%s).", behalf.WriteConnections)
 	}
 	c, err = a.cfg.Broker.Refresh(ctx, db, c)
 	return output(viewConnection(c)), err

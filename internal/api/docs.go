@@ -116,16 +116,28 @@ func docsOf(doc *huma.OpenAPI) docsPage {
 	}
 	w := docsWriter{schemas: doc.Components.Schemas, shown: map[reflect.Type]docsPlace{}}
 	operations := docsOperations(doc)
-	for _, g := range docsGroups {
+	for _, g := range docsTags(operations) {
 		g.ID = strings.ReplaceAll(g.Name, " ", "-")
 		for _, o := range operations {
-			if len(o.Tags) > 0 && o.Tags[0] == g.Name {
+			if o.Tags[0] == g.Name {
 				w.add(&g, o)
 			}
 		}
 		page.Groups = append(page.Groups, g)
 	}
 	return page
+}
+
+// docsTags returns the groups in their order, and behind them those of tags
+// that nobody has described.
+func docsTags(operations []*huma.Operation) []docsGroup {
+	out := slices.Clone(docsGroups)
+	for _, o := range operations {
+		if !slices.ContainsFunc(out, func(g docsGroup) bool { return g.Name == o.Tags[0] }) {
+			out = append(out, docsGroup{Name: o.Tags[0]})
+		}
+	}
+	return out
 }
 
 var docsMethods = []string{http.MethodPost, http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete}
@@ -192,9 +204,9 @@ func (w docsWriter) object(at docsPlace, content map[string]*huma.MediaType) doc
 	if media == nil || media.Schema.Ref == "" {
 		return docsFields{}
 	}
-	out, ref := docsFields{}, media.Schema.Ref
+	out, ref, answer := docsFields{}, media.Schema.Ref, at.Part == "answer"
 	if items := w.schemas.SchemaFromRef(ref).Properties["items"]; items != nil {
-		out.List, ref = true, items.Items.Ref
+		out.List, ref, at.Part = true, items.Items.Ref, "items in the answer"
 	}
 	object := w.schemas.TypeFromRef(ref)
 	if out.As, out.Whole = w.shown[object]; out.Whole {
@@ -210,7 +222,7 @@ func (w docsWriter) object(at docsPlace, content map[string]*huma.MediaType) doc
 		}
 		return !ok
 	})
-	out.Fields = w.fields(ref, "", names, at.Part == "answer")
+	out.Fields = w.fields(ref, "", names, answer)
 	return out
 }
 
@@ -228,14 +240,22 @@ func (w docsWriter) fields(ref, prefix string, names []string, answer bool) []do
 		case !required && answer:
 			f.Mark = "optional"
 		}
-		out = append(out, f)
 		inner, below := s.Ref, f.Name+"."
 		if s.Items != nil {
 			inner, below = s.Items.Ref, f.Name+"[]."
 		}
-		if inner != "" {
-			out = append(out, w.fields(inner, below, jsonNames(w.schemas.TypeFromRef(inner), all), answer)...)
+		if inner == "" {
+			out = append(out, f)
+			continue
 		}
+		object := w.schemas.TypeFromRef(inner)
+		if at, ok := w.shown[object]; ok {
+			f.Doc = sentences(f.Doc, "Its fields stand in the "+at.Part+" of: "+at.Summary+".")
+			out = append(out, f)
+			continue
+		}
+		out = append(out, f)
+		out = append(out, w.fields(inner, below, jsonNames(object, all), answer)...)
 	}
 	return out
 }

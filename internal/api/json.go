@@ -5,6 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -90,8 +96,18 @@ func checkValue(d *json.Decoder, depth int) error {
 	return err
 }
 
-// decode reads a request's body into v for the routes that huma does not serve.
-// An unknown member is an error that names it.
+// decodeJSON is decode for a request that must not say that it is anything else.
+func decodeJSON(r *http.Request, v any) error {
+	if kind := r.Header.Get("Content-Type"); kind != "" {
+		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
+			return behalf.Invalid("body", "Expected Content-Type: application/json.")
+		}
+	}
+	return decode(r.Body, v)
+}
+
+// decode reads a request's body into the struct that v points to, for the routes
+// that huma does not serve. A member that it has not is an error that names it.
 func decode(body io.Reader, v any) error {
 	data, err := io.ReadAll(io.LimitReader(body, maxBody+1))
 	switch {
@@ -103,25 +119,34 @@ func decode(body io.Reader, v any) error {
 	if err := checkJSON(data); err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	err = d.Decode(v)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil || members == nil {
+		return errJSON
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !hasMember(v, name) {
+			return behalf.Invalid(bounded(name), "There is no such field.")
+		}
+	}
+	err = json.Unmarshal(data, v)
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return behalf.Invalid(bounded(wrong.Field), "Expected a %s.", wrong.Type.Kind())
+		return behalf.Invalid(bounded(wrong.Field), "Expected %s.", wrong.Type.Kind())
 	}
 	if err != nil {
-		return behalf.Invalid(unknownField(err), "There is no such field, or the body is not the JSON object that is expected.")
+		return errJSON
 	}
 	return nil
 }
 
-// unknownField takes the name out of encoding/json's message.
-func unknownField(err error) string {
-	const before = `json: unknown field "`
-	if s := err.Error(); len(s) > len(before) && s[:len(before)] == before {
-		return bounded(s[len(before) : len(s)-1])
+// hasMember reports whether v has a member of exactly this name: encoding/json
+// would take one in other letters too.
+func hasMember(v any, name string) bool {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
+		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag == name && name != "" {
+			return true
+		}
 	}
-	return "body"
+	return false
 }
 
 const maxBody = 1 << 20

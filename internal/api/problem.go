@@ -186,6 +186,17 @@ func validation(status int, message string, errs []error) *Problem {
 			p.Errors = append(p.Errors, fieldOf(detail.Location, detail.Message))
 		}
 	}
+	switch status {
+	case http.StatusBadRequest: // huma's, for a body that cannot be read: one code, one status
+		p.Status = statuses[behalf.CodeInvalid]
+		if len(p.Errors) == 0 {
+			p.Errors = []ProblemField{{"body", p.Code, p.Detail}}
+		}
+	case http.StatusRequestEntityTooLarge:
+		p.Errors = []ProblemField{{"body", p.Code, "Expected at most 1 MiB."}}
+	case http.StatusUnsupportedMediaType: // huma's words repeat the Content-Type
+		p.Errors = []ProblemField{{"body", p.Code, "Expected Content-Type: application/json."}}
+	}
 	if len(p.Errors) > 0 {
 		p.Field, p.Detail = p.Errors[0].Field, p.Errors[0].Detail
 	}
@@ -195,8 +206,7 @@ func validation(status int, message string, errs []error) *Problem {
 // fieldOf names the field as the caller does. huma puts "body." before it, and
 // a missing property into the message.
 func fieldOf(location, message string) ProblemField {
-	where, rest, _ := strings.Cut(location, ".")
-	switch where {
+	switch where, rest, _ := strings.Cut(location, "."); where {
 	case "body", "path", "query", "header":
 		location = rest
 	}
@@ -204,11 +214,16 @@ func fieldOf(location, message string) ProblemField {
 		name = strings.TrimSuffix(name, " to be present")
 		return ProblemField{bounded(strings.TrimPrefix(location+"."+name, ".")), string(behalf.CodeInvalid), "Required."}
 	}
-	switch {
+	switch ours, ok := strings.CutPrefix(message, "invalid: body: "); {
+	case ok:
+		message = ours // of checkJSON, through huma
 	case message == "unexpected property":
 		message = "There is no such field."
 	case strings.Contains(message, "invalid character"), strings.Contains(message, "unmarshal"):
 		message = "Expected valid JSON."
+	}
+	if location == "" {
+		location = "body" // the whole of it
 	}
 	return ProblemField{bounded(location), string(behalf.CodeInvalid), sentence(message)}
 }

@@ -22,6 +22,8 @@ type Profile struct {
 	Version         int64     `json:"version"`
 	CreatedAt       time.Time `json:"created_at"`
 	UpdatedAt       time.Time `json:"updated_at"`
+
+	Warnings []behalf.Warning `json:"warnings,omitempty" doc:"What is probably not meant. Only where one profile is read."`
 }
 
 // ProfileBody is a profile as it is written.
@@ -71,7 +73,11 @@ func (a *API) createProfile(ctx context.Context, db store.Scope, in *struct {
 		return nil, err
 	case in.Body.Reserve:
 		id, err := db.ReserveProfile(ctx, x.ID)
-		return output(a.viewProfile(behalf.Profile{ID: id, Slug: string(id), Status: behalf.ProfileReserved, Version: 1})), err
+		if err != nil {
+			return nil, err
+		}
+		p, err := db.Profile(ctx, x.ID, string(id))
+		return output(a.viewProfile(p)), err
 	case in.Body.ID != "":
 		return a.saveProfile(ctx, db, x, in.Body.ID, in.Body)
 	}
@@ -86,7 +92,11 @@ func (a *API) getProfile(ctx context.Context, db store.Scope, in *ProfilePath) (
 		return nil, err
 	}
 	p, err := db.Profile(ctx, x.ID, in.Profile)
-	return output(a.viewProfile(p)), err
+	v := a.viewProfile(p)
+	if p.Plan != nil {
+		v.Warnings = behalf.Lint(p.Definition, behalf.Known{})
+	}
+	return output(v), err
 }
 
 func (a *API) replaceProfile(ctx context.Context, db store.Scope, in *struct {

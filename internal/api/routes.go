@@ -19,6 +19,9 @@ func (a *API) routes() {
 	handle(a, op("replace-profile", http.MethodPut, "/v1/assistants/{assistant}/profiles/{profile}", "profiles", "Replace an authorization profile"), a.replaceProfile)
 	handle(a, emptied("delete-profile", "/v1/assistants/{assistant}/profiles/{profile}", "profiles", "Delete an authorization profile"), a.deleteProfile)
 
+	handle(a, op("discover", http.MethodPost, "/v1/discover", "profiles", "Draft a profile from what a server publishes of itself"), a.discover)
+	handle(a, op("lint", http.MethodPost, "/v1/lint", "profiles", "Say what is probably not meant in a profile"), a.lint)
+
 	handle(a, created("create-connect-session", "/v1/assistants/{assistant}/connect-sessions", "connect sessions", "Begin a connect session"), a.createSession)
 	handle(a, op("get-connect-session", http.MethodGet, "/v1/assistants/{assistant}/connect-sessions/{session}", "connect sessions", "Read a connect session"), a.getSession)
 	handle(a, op("finish-connect-session", http.MethodPost, "/v1/assistants/{assistant}/connect-sessions/{session}/finish", "connect sessions", "Finish a connect session"), a.finishSession)

@@ -31,7 +31,12 @@ type Token struct {
 
 func (a *API) token(w http.ResponseWriter, r *http.Request) {
 	var b TokenBody
-	if !a.begin(w, r, &b) {
+	if err := decodeJSON(r, &b); err != nil {
+		// Who has no key learns nothing, not even whether the body was right.
+		if _, unknown := a.Authenticate(r); unknown != nil {
+			err = unknown
+		}
+		a.WriteProblem(w, r, err)
 		return
 	}
 	a.giveToken(w, r, broker.Ask{Profile: b.Profile, User: b.User, Tenant: b.Tenant, Connection: behalf.ConnectionID(b.Connection)})
@@ -39,18 +44,6 @@ func (a *API) token(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) connectionToken(w http.ResponseWriter, r *http.Request) {
 	a.giveToken(w, r, broker.Ask{Connection: behalf.ConnectionID(r.PathValue("connection"))})
-}
-
-func (a *API) begin(w http.ResponseWriter, r *http.Request, body any) bool {
-	if err := decode(r.Body, body); err != nil {
-		// Who has no key learns nothing, not even whether the body was right.
-		if _, unknown := a.Authenticate(r); unknown != nil {
-			err = unknown
-		}
-		a.WriteProblem(w, r, err)
-		return false
-	}
-	return true
 }
 
 func (a *API) giveToken(w http.ResponseWriter, r *http.Request, ask broker.Ask) {

@@ -98,6 +98,10 @@ func (b *Broker) Connection(ctx context.Context, db store.Scope, c behalf.Connec
 	}
 	failed := b.refresh(ctx, c, wants{})
 	c, err := db.Connection(ctx, c.ID)
+	if err == nil && failed == nil && c.Usable() == nil && c.Refreshable && c.Expired(b.db.Now()) { // an older answer was put in force
+		failed = b.refresh(ctx, c, wants{})
+		c, err = db.Connection(ctx, c.ID)
+	}
 	switch {
 	case err != nil:
 		return Good{Connection: c}, err
@@ -118,7 +122,7 @@ func (b *Broker) Refused(ctx context.Context, db store.Scope, g Good) (Good, err
 	if !g.Refreshable {
 		return g, ErrNotRefreshed
 	}
-	if err := b.refresh(ctx, g.Connection, wants{forced: true, minAge: b.cfg.MinAge}); err != nil {
+	if err := b.refresh(ctx, g.Connection, wants{forced: true, refused: true, minAge: b.cfg.MinAge}); err != nil {
 		return g, errors.Join(ErrNotRefreshed, err)
 	}
 	c, err := db.Connection(ctx, g.ID)

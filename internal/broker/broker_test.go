@@ -95,8 +95,8 @@ func Test200CallersOnTwoServersCauseOneRefresh(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, url string) {
 		s := newStage(t, url, setup{})
 		s.sim.Set(simulator.Switches{TokenDelayMS: 100})
-		s.due()
 		other := newBroker(t, storetest.Open(t, url, s.Clock.Now), s.log, nil)
+		s.due() // on PostgreSQL a store begins with the database's time
 		s.storm(s.broker, other)
 		s.refreshes(1)
 		s.survives()
@@ -519,6 +519,33 @@ func TestRevokeDuringARefreshStaysRevoked(t *testing.T) {
 		if c := s.now(); c.Status != behalf.ConnectionRevoked || c.Generation != 1 {
 			t.Errorf("%s, generation %d", c.Status, c.Generation)
 		}
+	})
+}
+
+// TestAStrayTakesThePlaceOfARefusedCredential is two answers for one generation,
+// of which the one in force turns out to be the dead one.
+func TestAStrayTakesThePlaceOfARefusedCredential(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		s := newStage(t, url, setup{})
+		s.due()
+		frozen, err := s.System.Lease(t.Context(), s.now(), time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ended()
+		before := s.c
+		s.mustUse() // generation 2, by takeover
+		late := grant(t, s.server.URL, "notes:read", s.DB.Now())
+		if moved, err := s.System.Keep(t.Context(), frozen, before.Refreshed(s.first, late), late); moved || err != nil {
+			t.Fatalf("the late answer: moved %v, %v", moved, err)
+		}
+		s.sim.Set(simulator.Switches{RefreshError: "invalid_grant", Times: 1})
+		s.due()
+		g := s.mustUse()
+		if g.Generation != 3 || !g.Credential.AccessToken.Equal(late.AccessToken) || s.now().Status != behalf.ConnectionActive {
+			t.Errorf("generation %d, %s", g.Generation, s.now().Status)
+		}
+		s.survives()
 	})
 }
 

@@ -87,7 +87,7 @@ func TestWhatAFailureDoesToAConnection(t *testing.T) {
 				if open := !c.IntentAt.IsZero(); open != (f.class == ambiguous) {
 					t.Errorf("intent open: %v", open)
 				}
-				if wait := c.NextAttemptAt.Sub(before); wait < max(f.atLeast, 800*time.Millisecond) || wait > f.atLeast+3*time.Second {
+				if wait := c.NextAttemptAt.Sub(before); wait < max(f.atLeast, 800*time.Millisecond) || wait > f.atLeast+6*time.Second {
 					t.Errorf("next attempt after %v", wait)
 				}
 				s.isFailing(f.class == client)

@@ -49,11 +49,11 @@ func obey(ctx context.Context) error {
 		return err
 	}
 	clock := &storetest.Clock{}
-	clock.Advance(o.Ahead)
 	db, err := store.Open(ctx, storetest.Config(o.URL, clock.Now))
 	if err != nil {
 		return err
 	}
+	clock.Advance(o.Ahead) // from the database's time
 	out := egress.New(egress.Config{AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: time.Now})
 	b := broker.New(broker.Config{DB: db, Egress: out, Log: slog.New(slog.DiscardHandler)})
 	scope := db.As(behalf.Actor{Kind: behalf.ActorAssistant, ID: "key_child", Assistant: o.Assistant})

@@ -28,8 +28,9 @@ import (
 
 // wants says why a refresh is asked for.
 type wants struct {
-	forced bool          // although the credential is not due
-	minAge time.Duration // of the credential
+	forced  bool          // although the credential is not due
+	refused bool          // the provider's API has refused the access token: it has ended
+	minAge  time.Duration // of the credential
 }
 
 // flight is one refresh of one connection in this process, which everybody who
@@ -92,7 +93,7 @@ func (b *Broker) run(ctx context.Context, seen behalf.Connection, w wants) error
 		l, err := b.keeper.Lease(ctx, c, b.cfg.Lease)
 		switch {
 		case err == nil:
-			return b.leased(ctx, l, c)
+			return b.leased(ctx, l, c, w)
 		case errors.Is(err, store.ErrStale):
 			continue
 		case !errors.Is(err, store.ErrBusy):
@@ -131,12 +132,13 @@ func (b *Broker) tooYoung(ctx context.Context, c behalf.Connection, w wants, now
 }
 
 // leased asks the provider with the lease in hand and brings the answer home.
-func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection) error {
+func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection, w wants) error {
 	r, err := b.prepare(ctx, l, c)
 	if err != nil {
 		return b.release(ctx, l, b.untouched(c), err)
 	}
-	if !l.Takeover.IsZero() && !r.mayRepeat(l.Takeover, b.db.Now()) && !c.Expired(b.db.Now()) {
+	ended := w.refused || c.Expired(b.db.Now()) || w.forced && c.ExpiresAt.IsZero()
+	if !l.Takeover.IsZero() && !r.mayRepeat(l.Takeover, b.db.Now()) && !ended {
 		return b.wait(ctx, l, c)
 	}
 	for try := 1; ; try++ {
@@ -145,6 +147,9 @@ func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection)
 			return b.keep(ctx, r, token)
 		}
 		asked := b.db.Now()
+		if ambiguous(err) {
+			r.unclear = asked
+		}
 		if ambiguous(err) && try < 3 && r.mayRepeat(asked, asked) && r.timeFor(asked) {
 			continue
 		}
@@ -157,7 +162,7 @@ func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection)
 func (b *Broker) wait(ctx context.Context, l store.Lease, c behalf.Connection) error {
 	c.IntentAt = l.Takeover
 	c.NextAttemptAt = c.ExpiresAt
-	return b.release(ctx, l, c, &behalf.Error{Code: behalf.CodeUnavailable, Message: "It is not known whether the provider has carried out an earlier refresh; the access token is used to its end first.", RetryAfter: time.Until(c.ExpiresAt)})
+	return b.release(ctx, l, c, &behalf.Error{Code: behalf.CodeUnavailable, Message: "It is not known whether the provider has carried out an earlier refresh; the access token is used to its end first.", RetryAfter: c.ExpiresAt.Sub(b.db.Now())})
 }
 
 // untouched is a connection about which the provider was not asked.
@@ -175,6 +180,7 @@ type request struct {
 	profile behalf.Profile
 	old     behalf.Credential
 	configs []oauth.Config // one per client secret
+	unclear time.Time      // since when it is not known whether the refresh token was used; zero: it was not
 }
 
 func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection) (*request, error) {
@@ -186,7 +192,7 @@ func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection
 	if err != nil {
 		return nil, err
 	}
-	r := &request{b: b, lease: l, c: c, profile: p, old: old}
+	r := &request{b: b, lease: l, c: c, profile: p, old: old, unclear: l.Takeover}
 	values := Good{c, old, inputs}.Values(p)
 	for _, client := range newestSecret(p, b.db.Now()) {
 		cfg, err := p.Plan.Config(values, "", client, b.db.Now)
@@ -315,13 +321,12 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 	c, now := r.c, b.db.Now()
 	e := (*oauth.Error)(nil)
 	errors.As(err, &e)
-	c.NextAttemptAt, c.IntentAt = now.Add(backoff(c.Failures)), time.Time{}
+	c.NextAttemptAt, c.IntentAt = now.Add(backoff(c.Failures)), r.unclear
 	c.Failures++
 	switch {
 	case errors.Is(err, errLeaseOver):
 		return b.release(ctx, r.lease, c, unavailable("The refresh could not be sent in time; it is tried again.", c, now, err))
 	case ambiguous(err):
-		c.IntentAt = now
 		return b.release(ctx, r.lease, c, unavailable("It is not known whether the provider carried out the refresh: "+words(e), c, now, err))
 	}
 	switch oauth.KindOf(err) {
@@ -360,11 +365,11 @@ func (b *Broker) refused(ctx context.Context, r *request, err error) error {
 	if readErr == nil && (c.Generation != r.c.Generation || c.Fence != r.c.Fence) {
 		return nil
 	}
-	if adoptErr := b.keeper.Adopt(ctx, r.c); adoptErr == nil {
+	if adoptErr := b.keeper.Adopt(ctx, r.lease, r.c); adoptErr == nil {
 		return nil
 	}
 	reason := "The provider refused to refresh the authorization."
-	if !r.lease.Takeover.IsZero() {
+	if !r.unclear.IsZero() {
 		reason = "The outcome of an earlier refresh is unknown, and the provider refuses the refresh token now."
 	}
 	e := (*oauth.Error)(nil)

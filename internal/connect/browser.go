@@ -21,12 +21,10 @@ func (c *Connect) cookie(id behalf.SessionID) string {
 	return name
 }
 
-// bind gives a browser a secret of its own and returns its hash.
-func (c *Connect) bind(w http.ResponseWriter, s behalf.ConnectSession) []byte {
-	browser := secret.Random()
+// bind gives a browser the secret whose hash its session keeps.
+func (c *Connect) bind(w http.ResponseWriter, s behalf.ConnectSession, browser secret.Text) {
 	http.SetCookie(w, &http.Cookie{Name: c.cookie(s.ID), Value: browser.Reveal(), Path: "/", HttpOnly: true, Secure: c.secure(),
 		SameSite: http.SameSiteLaxMode, MaxAge: int((behalf.MaxSessionLifetime + behalf.FinishLifetime) / time.Second)})
-	return secret.Hash(browser)
 }
 
 // sameBrowser reports whether the request comes from the browser that pressed

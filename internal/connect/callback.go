@@ -92,7 +92,7 @@ func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scop
 		renderOutcome(w, r, outcomePage{Kind: busy}, s.Locale)
 		return
 	case behalf.CodeOf(err) == behalf.CodeNotFound:
-		renderOutcome(w, r, outcomePage{Kind: expired}, s.Locale)
+		c.deleted(w, r, x)
 		return
 	case err != nil:
 		c.unavailable(w, r, err)
@@ -192,7 +192,8 @@ func (c *Connect) hold(w http.ResponseWriter, r *http.Request, x run, result beh
 	code := secret.Random()
 	x.secrets = behalf.SessionSecrets{Fields: x.secrets.Fields, Result: &result}
 	x.session.Status, x.session.FinishHash = behalf.SessionPending, secret.Hash(code)
-	if err := x.db.SaveSession(r.Context(), x.session, x.secrets); err != nil {
+	err := patiently(r.Context(), func() error { return x.db.SaveSession(r.Context(), x.session, x.secrets) })
+	if err != nil {
 		c.unavailable(w, r, err)
 		return
 	}
@@ -206,15 +207,34 @@ func (c *Connect) connect(ctx context.Context, db store.Scope, s behalf.ConnectS
 	requested, _ := p.Plan.Scopes()
 	inputs := behalf.Inputs{Fields: secrets.Fields, Captured: result.Captured}
 	var made behalf.Connection
-	var err error
-	for range 5 {
-		if made, err = db.Connect(ctx, s, result, inputs, requested); !errors.Is(err, store.ErrStale) {
-			break
+	err := patiently(ctx, func() (err error) {
+		for range 5 {
+			if made, err = db.Connect(ctx, s, result, inputs, requested); !errors.Is(err, store.ErrStale) {
+				break
+			}
 		}
-	}
+		return err
+	})
 	if err != nil {
 		return s, err
 	}
 	s.Status, s.Connection = behalf.SessionConnected, made.ID
 	return s, nil
+}
+
+// patiently repeats a save while the database does not answer and ctx lasts: a
+// code can be exchanged once, so what it brought is not dropped for a restart
+// of the database.
+func patiently(ctx context.Context, save func() error) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := save()
+		if behalf.CodeOf(err) != behalf.CodeUnavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
 }

@@ -48,6 +48,10 @@ func (c *Connect) Open(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if len(x.session.BrowserHash) > 0 && !c.sameBrowser(r, x.session) {
+		x.outcome(w, r, otherBrowser, behalf.Outcome{}) // what was typed is not for this one to see
+		return
+	}
 	x.show(w, r, nil, http.StatusOK)
 }
 
@@ -104,7 +108,7 @@ func (c *Connect) enter(w http.ResponseWriter, r *http.Request) (run, bool) {
 	x, err := c.load(r, db, s)
 	switch {
 	case behalf.CodeOf(err) == behalf.CodeNotFound:
-		renderOutcome(w, r, outcomePage{Kind: expired}, s.Locale) // the profile was deleted meanwhile
+		c.deleted(w, r, x)
 		return x, false
 	case errors.Is(err, store.ErrStale):
 		renderOutcome(w, r, outcomePage{Kind: busy}, s.Locale)
@@ -128,6 +132,15 @@ func (c *Connect) enter(w http.ResponseWriter, r *http.Request) (run, bool) {
 		return x, false
 	}
 	return x, true
+}
+
+// deleted is a session whose profile is gone: nothing can come of it any more.
+func (c *Connect) deleted(w http.ResponseWriter, r *http.Request, x run) {
+	if x.session.Status.Ended() {
+		x.ended(w, r)
+		return
+	}
+	c.end(w, r, x, behalf.SessionFailed, behalf.Outcome{Code: "profile", Detail: "The authorization profile was deleted meanwhile.", Fix: "Begin a new connect session, with another profile."})
 }
 
 // stuck is a session whose callback is being worked on, or was when a process
@@ -269,12 +282,20 @@ func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed 
 	if len(overridden) > 0 {
 		c.cfg.Log.Warn("the authorization URL sets parameters that are ours; they were replaced", "profile", s.Profile, "parameters", overridden)
 	}
+	var browser secret.Text
 	if len(s.BrowserHash) == 0 {
-		s.BrowserHash = c.bind(w, s)
+		browser = secret.Random()
+		s.BrowserHash = secret.Hash(browser)
 	}
 	s.Status, s.RedirectedAt, s.ProfileVersion = behalf.SessionRedirected, c.db.Now(), x.profile.Version
 	s.StateHash, s.RedirectURI, s.Issuer = secret.Hash(x.secrets.State), cfg.RedirectURI, cfg.Issuer
-	return target, x.db.SaveSession(r.Context(), s, x.secrets)
+	if err := x.db.SaveSession(r.Context(), s, x.secrets); err != nil {
+		return "", err
+	}
+	if !browser.Empty() {
+		c.bind(w, s, browser) // not before it is kept: of two clicks the loser must not take the winner's place
+	}
+	return target, nil
 }
 
 // unfillable tells the person what to correct, where it is theirs to correct.

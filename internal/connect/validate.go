@@ -3,12 +3,14 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/broker"
+	"github.com/behalf-dev/behalf/internal/egress"
 	"github.com/behalf-dev/behalf/internal/oauth"
 )
 
@@ -116,6 +118,10 @@ func judge(err error) (behalf.SessionStatus, behalf.Outcome) {
 	e := (*oauth.Error)(nil)
 	if !errors.As(err, &e) {
 		return behalf.SessionFailed, behalf.Outcome{Code: "failed", Detail: "The authorization could not be completed.", Fix: "Try again with a new link."}
+	}
+	if blocked := (*egress.BlockedError)(nil); errors.As(err, &blocked) {
+		return behalf.SessionFailed, behalf.Outcome{Code: "address", Detail: fmt.Sprintf("The %s was not made: its address is %s.", e.Op, blocked),
+			Fix: "An administrator must mend the authorization profile, or the operator allow this address."}
 	}
 	o := behalf.Outcome{Code: string(e.Kind), Detail: e.Error() + "."}
 	switch e.Kind {

@@ -27,13 +27,14 @@ import (
 type Op string
 
 const (
-	OpCallback Op = "authorization response"
-	OpExchange Op = "code exchange"
-	OpRefresh  Op = "refresh"
-	OpRevoke   Op = "revocation"
-	OpUserinfo Op = "userinfo"
-	OpCheck    Op = "check"
-	OpIDToken  Op = "id_token"
+	OpCallback  Op = "authorization response"
+	OpExchange  Op = "code exchange"
+	OpRefresh   Op = "refresh"
+	OpRevoke    Op = "revocation"
+	OpUserinfo  Op = "userinfo"
+	OpCheck     Op = "check"
+	OpIDToken   Op = "id_token"
+	OpDiscovery Op = "discovery"
 )
 
 // Kind is what a failure means for the grant and what may be done about it.

@@ -3,6 +3,7 @@ package oauth
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -145,6 +146,85 @@ func FuzzAuthorizationRequest(f *testing.F) {
 			if v := values[k]; len(v) != 1 || v[0] != want {
 				t.Fatalf("%q became %q: %s is %q", raw, got, k, v)
 			}
+		}
+	})
+}
+
+// FuzzParseMetadata holds that whatever a server publishes, what is taken from
+// it can stand in a profile: safe URLs, nothing that reads as a placeholder.
+func FuzzParseMetadata(f *testing.F) {
+	for _, s := range []string{
+		`{"issuer":"https://as.example/t","token_endpoint":"https://as.example/token","scopes_supported":["openid","a b"],"jwks_uri":null}`,
+		`{"issuer":"http://127.0.0.1:1","authorization_endpoint":"http://[::1]:1/a?b=c","require_signed_request_object":true}`,
+		`{"issuer":"https://a","issuer":"https://b"}`, `{"issuer":"https://as.example/{tenant}","token_endpoint":"https://x/{{accessToken}}"}`,
+		`{"resource":"https://api.example/mcp","authorization_servers":["https://as.example"],"resource_name":"N\u0000\u202e"}`, `<html>`, `[{}]`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if res, wrong := parseResource(body); wrong == "" {
+			safe(t, res.Identifier, res.Identifier)
+			for _, s := range res.Servers {
+				safe(t, s, res.Identifier)
+			}
+			if strings.ContainsFunc(res.Name, unicode.IsControl) || len([]rune(res.Name)) > 100 {
+				t.Fatalf("name %q", res.Name)
+			}
+		}
+		m, wrong := parseMetadata(body)
+		if again, same := parseMetadata(body); wrong != same || again.Issuer != m.Issuer {
+			t.Fatalf("%q, then %q", wrong, same)
+		}
+		if wrong != "" {
+			if m.Issuer != "" || len(wrong) > 200 {
+				t.Fatalf("%q with %+v", wrong, m)
+			}
+			return
+		}
+		if m.Issuer == "" || m.AuthorizationEndpoint == "" && m.TokenEndpoint == "" || !json.Valid(trim(body)) {
+			t.Fatalf("taken: %q", body)
+		}
+		for _, u := range []string{m.Issuer, m.AuthorizationEndpoint, m.TokenEndpoint, m.UserinfoEndpoint, m.JWKSURI, m.RevocationEndpoint,
+			m.IntrospectionEndpoint, m.RegistrationEndpoint, m.DeviceEndpoint, m.PushedEndpoint} {
+			if u != "" {
+				safe(t, u, m.Issuer)
+			}
+		}
+		for _, s := range m.Scopes {
+			if s == "" || strings.ContainsAny(s, " {}\"\\") || !visible(s) {
+				t.Fatalf("scope %q", s)
+			}
+		}
+		for _, form := range forms {
+			if !published(m.Issuer, form.address(m.Issuer)) {
+				t.Fatalf("%q does not publish its own metadata", m.Issuer)
+			}
+		}
+	})
+}
+
+func safe(t *testing.T, raw, issuer string) {
+	t.Helper()
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(raw, "{}#\\ \r\n") || len(raw) > maxMember:
+		t.Fatalf("taken: %q", raw)
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()) || !strings.HasPrefix(issuer, "http:")):
+		t.Fatalf("taken: %q of %q", raw, issuer)
+	}
+}
+
+func FuzzChallenge(f *testing.F) {
+	for _, s := range []string{`Bearer realm="a\"b", resource_metadata="https://x/y" , scope="a b"`, `Basic abc==,Bearer resource_metadata=https://x`, `"`, `= , = "a`, `a="\`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		size := 0
+		for name, value := range challenge(http.Header{"Www-Authenticate": {header}}) {
+			size += len(name) + len(value)
+		}
+		if size > len(header) {
+			t.Fatalf("made %d bytes of %q", size, header)
 		}
 	})
 }

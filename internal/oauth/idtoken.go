@@ -114,10 +114,16 @@ func (c Config) idTokenAlgs() ([]string, error) {
 		}
 	}
 	if len(c.IDTokenAlgs) == 0 {
-		return []string{"RS256", "PS256", "ES256", "EdDSA"}, nil
+		return standardAlgs(), nil
 	}
 	return c.IDTokenAlgs, nil
 }
+
+func standardAlgs() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }
+
+// VerifiesAlg reports whether an ID token signed by the algorithm is taken
+// where Config.IDTokenAlgs does not say otherwise.
+func VerifiesAlg(alg string) bool { return slices.Contains(standardAlgs(), alg) }
 
 func idTokenError(reason string) *Error {
 	return &Error{Op: OpIDToken, Kind: Protocol, Reason: reason}

@@ -68,6 +68,7 @@ const (
 	headerTenant     = "Behalf-Tenant"
 	headerConnection = "Behalf-Connection"
 	ourHeaders       = "Behalf-"
+	forwarded        = "X-Forwarded-"
 )
 
 // Serve sends one request on. The path is escaped, as it came, below the
@@ -77,6 +78,9 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, db store.Scope, as
 	if err != nil {
 		p.cfg.Problem(w, r, err)
 		return
+	}
+	if c.stream { // or net/http throws away what has not been read when the answer begins
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 }
@@ -128,13 +132,14 @@ func rewrite(pr *httputil.ProxyRequest) {
 	c := pr.In.Context().Value(callKey{}).(*call)
 	out := pr.Out
 	for name := range out.Header {
-		if strings.HasPrefix(name, ourHeaders) {
+		if strings.HasPrefix(name, ourHeaders) || strings.HasPrefix(name, forwarded) {
 			delete(out.Header, name)
 		}
 	}
 	for _, name := range [...]string{"Authorization", "Cookie", "Forwarded", "Referer", "Origin", "X-Real-Ip"} {
 		out.Header.Del(name)
 	}
+	out.Trailer = nil // it would come behind the cleaning; RFC 9110 §6.5.1 lets it be dropped
 	c.put(out)
 }
 

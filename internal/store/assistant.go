@@ -10,6 +10,9 @@ import (
 
 // Assistant returns an assistant by id or slug.
 func (s Scope) Assistant(ctx context.Context, idOrSlug string) (behalf.Assistant, error) {
+	if !text(idOrSlug) {
+		return behalf.Assistant{}, behalf.NotFound("assistant")
+	}
 	row, err := s.db.read.Assistant(ctx, idOrSlug)
 	if err := found(err, "assistant"); err != nil {
 		if s.actor.Kind == behalf.ActorAdministrator || s.actor.Kind == behalf.ActorSystem {
@@ -27,6 +30,9 @@ func (s Scope) Assistant(ctx context.Context, idOrSlug string) (behalf.Assistant
 func (s Scope) Assistants(ctx context.Context, page Page) ([]behalf.Assistant, error) {
 	if err := s.allow(behalf.ReadAssistants, s.actor.Assistant, "assistant"); err != nil {
 		return nil, err
+	}
+	if !text(page.After) {
+		return nil, nil
 	}
 	rows, err := s.db.read.Assistants(ctx, query.AssistantsParams{After: page.After, Visible: string(s.actor.Assistant), Max: page.limit()})
 	if err != nil {

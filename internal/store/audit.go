@@ -1,7 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +18,9 @@ import (
 func (s Scope) Audit(ctx context.Context, assistant behalf.AssistantID, since time.Time, page Page) ([]behalf.AuditEntry, error) {
 	if err := s.allow(behalf.ReadAudit, assistant, "audit log"); err != nil {
 		return nil, err
+	}
+	if !text(string(assistant)) {
+		return nil, nil
 	}
 	rows, err := s.db.read.Audit(ctx, query.AuditParams{Assistant: string(assistant), Since: micros(since), Max: page.limit()})
 	out := make([]behalf.AuditEntry, 0, len(rows))
@@ -113,20 +120,27 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// inOrder returns the keys of m in one order on all nodes: two that lock the same
+// rows in different orders would wait for each other.
+func inOrder[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	return slices.SortedFunc(maps.Keys(m), compare)
+}
+
 func (db *DB) flushUses(ctx context.Context) error {
 	m, keys := db.uses.take()
 	if len(m) == 0 && len(keys) == 0 {
 		return nil
 	}
 	err := db.As(behalf.System("uses")).change(ctx, func(c *change) error {
-		for key, n := range m {
+		for _, key := range inOrder(m, func(a, b use) int { return strings.Compare(a.object+a.actor+a.kind, b.object+b.actor+b.kind) }) {
+			n := m[key]
 			c.audits = append(c.audits, behalf.AuditEntry{At: n.last, Actor: key.actor, Assistant: key.assistant, Action: key.kind, Object: key.object, Count: n.count})
 			if err := c.TouchConnection(ctx, query.TouchConnectionParams{LastUsedAt: micros(n.last), ID: key.object}); err != nil {
 				return err
 			}
 		}
-		for id, last := range keys {
-			if err := c.TouchKey(ctx, query.TouchKeyParams{LastUsedAt: micros(last), ID: string(id)}); err != nil {
+		for _, id := range inOrder(keys, cmp.Compare[behalf.KeyID]) {
+			if err := c.TouchKey(ctx, query.TouchKeyParams{LastUsedAt: micros(keys[id]), ID: string(id)}); err != nil {
 				return err
 			}
 		}

@@ -18,21 +18,17 @@ func (s Scope) Connection(ctx context.Context, id behalf.ConnectionID) (behalf.C
 }
 
 func (s Scope) connection(ctx context.Context, q *query.Queries, id behalf.ConnectionID) (query.Connection, error) {
+	if !text(string(id)) {
+		return query.Connection{}, behalf.NotFound("connection")
+	}
 	row, err := q.Connection(ctx, string(id))
 	if err := found(err, "connection"); err != nil {
 		return query.Connection{}, err
 	}
-	if err := s.mayRead(behalf.AssistantID(row.Assistant)); err != nil {
+	if err := s.allow(behalf.ReadConnections, behalf.AssistantID(row.Assistant), "connection"); err != nil {
 		return query.Connection{}, err
 	}
 	return row, nil
-}
-
-func (s Scope) mayRead(assistant behalf.AssistantID) error {
-	if s.actor.Kind == behalf.ActorEndUser {
-		return s.allow(behalf.RunSessions, assistant, "connection")
-	}
-	return s.allow(behalf.ReadConnections, assistant, "connection")
 }
 
 // ConnectionFilter narrows a list; empty fields take everything.
@@ -48,6 +44,9 @@ func (s Scope) Connections(ctx context.Context, assistant behalf.AssistantID, f 
 	if err := s.allow(behalf.ReadConnections, assistant, "connection"); err != nil {
 		return nil, err
 	}
+	if !text(string(assistant), page.After, string(f.Profile), f.User, f.Tenant, string(f.Status)) {
+		return nil, nil
+	}
 	rows, err := s.db.read.Connections(ctx, query.ConnectionsParams{Assistant: string(assistant), After: page.After, Profile: string(f.Profile),
 		EndUser: f.User, Tenant: f.Tenant, Status: string(f.Status), Max: page.limit()})
 	return connectionsFrom(rows), unavailableIf(err)
@@ -58,6 +57,9 @@ func (s Scope) Connections(ctx context.Context, assistant behalf.AssistantID, f 
 func (s Scope) ConnectionsOf(ctx context.Context, assistant behalf.AssistantID, profile behalf.ProfileID, user, tenant string) ([]behalf.Connection, error) {
 	if err := s.allow(behalf.UseConnections, assistant, "connection"); err != nil {
 		return nil, err
+	}
+	if !text(string(assistant), string(profile), user, tenant) {
+		return nil, nil
 	}
 	rows, err := s.db.read.ConnectionsOf(ctx, query.ConnectionsOfParams{Assistant: string(assistant), Profile: string(profile), EndUser: user, Tenant: tenant})
 	return connectionsFrom(rows), unavailableIf(err)
@@ -87,6 +89,9 @@ func (s Scope) Secrets(ctx context.Context, c behalf.Connection) (behalf.Credent
 	row, err := s.db.read.Connection(ctx, string(c.ID))
 	if err := found(err, "connection"); err != nil {
 		return behalf.Credential{}, behalf.Inputs{}, err
+	}
+	if row.Assistant != string(c.Assistant) {
+		return behalf.Credential{}, behalf.Inputs{}, behalf.NotFound("connection")
 	}
 	inputs, err := s.db.openInputs(row)
 	if err != nil {
@@ -187,7 +192,7 @@ func (s Scope) Revoke(ctx context.Context, c behalf.Connection, reason string) e
 		return err
 	}
 	return s.change(ctx, func(t *change) error {
-		rows, err := t.RevokeConnection(ctx, query.RevokeConnectionParams{Reason: reason, UpdatedAt: micros(t.now), ID: string(c.ID)})
+		rows, err := t.RevokeConnection(ctx, query.RevokeConnectionParams{Reason: reason, UpdatedAt: micros(t.now), ID: string(c.ID), Assistant: string(c.Assistant)})
 		if err != nil || rows == 0 {
 			return err
 		}
@@ -203,8 +208,15 @@ func (s Scope) MakeDefault(ctx context.Context, c behalf.Connection) error {
 		return err
 	}
 	return s.change(ctx, func(t *change) error {
-		t.audit(c.Assistant, "connection.default", string(c.ID), "")
-		return t.SetDefaultConnection(ctx, query.SetDefaultConnectionParams{ID: string(c.ID), Assistant: string(c.Assistant), Profile: string(c.Profile), EndUser: c.User})
+		row, err := s.connection(ctx, t.Queries, c.ID)
+		switch {
+		case err != nil:
+			return err
+		case row.Status == string(behalf.ConnectionRevoked):
+			return behalf.Errorf(behalf.CodeConflict, "The connection was ended and cannot be the one that is meant.")
+		}
+		t.audit(behalf.AssistantID(row.Assistant), "connection.default", row.ID, "")
+		return t.SetDefaultConnection(ctx, query.SetDefaultConnectionParams{ID: row.ID, Assistant: row.Assistant, Profile: row.Profile, EndUser: row.EndUser})
 	})
 }
 

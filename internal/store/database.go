@@ -112,10 +112,19 @@ func postgresUnique(err error) bool {
 	return errors.As(err, &e) && e.Code == "23505"
 }
 
-// migrate brings the schema up to date. Several nodes may start at once: on
-// PostgreSQL a session lock lets one of them work. A schema that is newer than
-// this binary is refused.
+// migrate brings the schema up to date. Several processes may start at once: on
+// PostgreSQL a session lock lets one of them work; on SQLite all but one fail,
+// and see the schema made when they look again. A schema that is newer than this
+// binary is refused.
 func migrate(ctx context.Context, e engine) error {
+	err := migrateOnce(ctx, e)
+	for try := 1; err != nil && e.name == "sqlite" && try < 5; try++ {
+		err = migrateOnce(ctx, e)
+	}
+	return err
+}
+
+func migrateOnce(ctx context.Context, e engine) error {
 	p, err := provider(e)
 	if err != nil {
 		return err
@@ -141,7 +150,7 @@ func provider(e engine) (*goose.Provider, error) {
 	if e.name == "sqlite" {
 		return goose.NewProvider(goose.DialectSQLite3, e.writer, dir)
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // ask every second, not every five
 	if err != nil {
 		return nil, err
 	}

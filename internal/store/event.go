@@ -12,6 +12,9 @@ func (s Scope) Events(ctx context.Context, assistant behalf.AssistantID, page Pa
 	if err := s.allow(behalf.ReadEvents, assistant, "event"); err != nil {
 		return nil, err
 	}
+	if !text(string(assistant), page.After) {
+		return nil, nil
+	}
 	rows, err := s.db.read.Events(ctx, query.EventsParams{Assistant: string(assistant), After: page.After, Max: page.limit()})
 	out := make([]behalf.Event, 0, len(rows))
 	for _, r := range rows {

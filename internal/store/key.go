@@ -17,6 +17,13 @@ func (s Scope) CreateKey(ctx context.Context, k behalf.Key) (behalf.Key, secret.
 	if err := k.Validate(now); err != nil {
 		return k, secret.Text{}, err
 	}
+	if k.Assistant != "" {
+		a, err := s.Assistant(ctx, string(k.Assistant))
+		if err != nil {
+			return k, secret.Text{}, err
+		}
+		k.Assistant = a.ID
+	}
 	k.ID, k.CreatedAt = behalf.NewKeyID(now), now
 	key := secret.NewKey(behalf.KeyPrefix)
 	err := s.change(ctx, func(c *change) error {
@@ -39,6 +46,9 @@ func (s Scope) Keys(ctx context.Context, page Page) ([]behalf.Key, error) {
 	if err := s.allow(behalf.ReadKeys, "", "key"); err != nil {
 		return nil, err
 	}
+	if !text(page.After) {
+		return nil, nil
+	}
 	rows, err := s.db.read.Keys(ctx, query.KeysParams{After: page.After, Max: page.limit()})
 	if err != nil {
 		return nil, unavailable(err)
@@ -54,6 +64,9 @@ func (s Scope) Keys(ctx context.Context, page Page) ([]behalf.Key, error) {
 func (s Scope) RevokeKey(ctx context.Context, id behalf.KeyID) error {
 	if err := s.allow(behalf.WriteKeys, "", "key"); err != nil {
 		return err
+	}
+	if !text(string(id)) {
+		return behalf.NotFound("key")
 	}
 	row, err := s.db.read.Key(ctx, string(id))
 	if err := found(err, "key"); err != nil {

@@ -76,6 +76,10 @@ func (s Scope) Keep(ctx context.Context, l Lease, c behalf.Connection, got behal
 		return false, err
 	}
 	err = s.change(ctx, func(t *change) error {
+		before, err := t.Connection(ctx, string(l.Connection))
+		if err := found(err, "connection"); err != nil {
+			return err
+		}
 		if err := s.insertCredential(ctx, t, l.Connection, c.Generation, l.Fence, got); err != nil {
 			return err
 		}
@@ -86,22 +90,40 @@ func (s Scope) Keep(ctx context.Context, l Lease, c behalf.Connection, got behal
 			return err
 		}
 		if moved = rows > 0; !moved {
-			t.audit(c.Assistant, "connection.stray", string(c.ID), "a refreshed credential came after another was in force")
-			return nil
+			return s.stray(ctx, t, c)
 		}
 		t.audit(c.Assistant, "connection.refresh", string(c.ID), "")
+		if before.Status == string(behalf.ConnectionLapsed) { // a quicker refresh was refused
+			t.event(eventOf(c, behalf.EventConnectionRecovered, ""))
+		}
 		return t.TrimCredentials(ctx, query.TrimCredentialsParams{Connection: string(l.Connection), Generation: c.Generation - keptGenerations})
 	})
 	return moved, err
 }
 
-// Adopt moves the pointer to a stray: a good credential that was saved when the
-// pointer had moved already. It returns ErrStale where there is none.
-func (s Scope) Adopt(ctx context.Context, c behalf.Connection) error {
+// stray leaves the row that was added beside the pointer, or erases it where
+// the connection was revoked meanwhile: of what was ended nothing is kept.
+func (s Scope) stray(ctx context.Context, t *change, c behalf.Connection) error {
+	row, err := t.Connection(ctx, string(c.ID))
+	if err != nil {
+		return err
+	}
+	if row.Status == string(behalf.ConnectionRevoked) {
+		t.audit(c.Assistant, "connection.stray", string(c.ID), "a refreshed credential came after the connection was ended, and was erased")
+		return t.EraseCredentials(ctx, string(c.ID))
+	}
+	t.audit(c.Assistant, "connection.stray", string(c.ID), "a refreshed credential came after another was in force")
+	return nil
+}
+
+// Adopt puts a stray in force, as the next generation, where the credential in
+// force was refused: so neither of the two is tried a second time. It returns
+// ErrStale where there is none.
+func (s Scope) Adopt(ctx context.Context, l Lease, c behalf.Connection) error {
 	if err := s.allow(behalf.Maintain, c.Assistant, "connection"); err != nil {
 		return err
 	}
-	row, err := s.db.read.Stray(ctx, query.StrayParams{Connection: string(c.ID), Generation: c.Generation})
+	row, err := s.db.read.Stray(ctx, query.StrayParams{Connection: string(c.ID), Generation: c.Generation, Fence: c.Fence})
 	if isNoRows(err) {
 		return ErrStale
 	}
@@ -114,8 +136,11 @@ func (s Scope) Adopt(ctx context.Context, c behalf.Connection) error {
 	}
 	n := c.Refreshed(behalf.Credential{}, got)
 	return s.change(ctx, func(t *change) error {
+		if err := s.insertCredential(ctx, t, c.ID, n.Generation, l.Fence, got); err != nil {
+			return err
+		}
 		t.audit(c.Assistant, "connection.adopt", string(c.ID), "")
-		return one(t.MovePointer(ctx, query.MovePointerParams{Generation: row.Generation, Fence: row.Fence, ScopesGranted: joinScopes(n.ScopesGranted),
+		return one(t.MovePointer(ctx, query.MovePointerParams{Generation: n.Generation, Fence: l.Fence, ScopesGranted: joinScopes(n.ScopesGranted),
 			ExpiresAt: micros(n.ExpiresAt), ObtainedAt: micros(n.ObtainedAt), Refreshable: flag(n.Refreshable), Rotates: string(n.Rotates),
 			UpdatedAt: micros(t.now), ID: string(c.ID), Seen: c.Generation, SeenFence: c.Fence}))
 	})

@@ -18,6 +18,9 @@ func (s Scope) Profile(ctx context.Context, assistant behalf.AssistantID, idOrSl
 	if err := s.allow(behalf.ReadProfiles, assistant, "profile"); err != nil {
 		return behalf.Profile{}, err
 	}
+	if !text(string(assistant), idOrSlug) {
+		return behalf.Profile{}, behalf.NotFound("profile")
+	}
 	row, err := s.db.read.Profile(ctx, query.ProfileParams{Assistant: string(assistant), ID: idOrSlug})
 	if err := found(err, "profile"); err != nil {
 		return behalf.Profile{}, err
@@ -30,6 +33,9 @@ func (s Scope) Profile(ctx context.Context, assistant behalf.AssistantID, idOrSl
 func (s Scope) Profiles(ctx context.Context, assistant behalf.AssistantID, page Page) ([]behalf.Profile, error) {
 	if err := s.allow(behalf.ReadProfiles, assistant, "profile"); err != nil {
 		return nil, err
+	}
+	if !text(string(assistant), page.After) {
+		return nil, nil
 	}
 	rows, err := s.db.read.Profiles(ctx, query.ProfilesParams{Assistant: string(assistant), After: page.After, Max: page.limit()})
 	if err != nil {
@@ -73,6 +79,11 @@ func (s Scope) insertProfile(ctx context.Context, p behalf.Profile, name func(*b
 	if err := s.allow(behalf.WriteProfiles, p.Assistant, "profile"); err != nil {
 		return p, err
 	}
+	a, err := s.Assistant(ctx, string(p.Assistant))
+	if err != nil {
+		return p, err
+	}
+	p.Assistant = a.ID
 	now := s.db.Now()
 	p.ID, p.Version, p.CreatedAt, p.UpdatedAt = behalf.NewProfileID(now), 1, now, now
 	name(&p)
@@ -120,7 +131,7 @@ func (s Scope) SaveProfile(ctx context.Context, p behalf.Profile) (behalf.Profil
 		p.UpdatedAt = c.now
 		c.audit(p.Assistant, "profile.save", string(p.ID), p.Name)
 		err := one(c.UpdateProfile(ctx, query.UpdateProfileParams{Slug: p.Slug, NameKey: nameKey(p.Name), Status: string(p.Status), Definition: definition,
-			Sealed: sealed, UpdatedAt: micros(c.now), ID: string(p.ID), Version: p.Version}))
+			Sealed: sealed, UpdatedAt: micros(c.now), ID: string(p.ID), Assistant: string(p.Assistant), Version: p.Version}))
 		if err == ErrStale {
 			return conflictStale("profile")
 		}
@@ -137,7 +148,7 @@ func (s Scope) DeleteProfile(ctx context.Context, p behalf.Profile) error {
 	}
 	return s.change(ctx, func(c *change) error {
 		c.audit(p.Assistant, "profile.delete", string(p.ID), p.Name)
-		err := one(c.DeleteProfile(ctx, query.DeleteProfileParams{DeletedAt: micros(c.now), ID: string(p.ID), Version: p.Version}))
+		err := one(c.DeleteProfile(ctx, query.DeleteProfileParams{DeletedAt: micros(c.now), ID: string(p.ID), Assistant: string(p.Assistant), Version: p.Version}))
 		if err == ErrStale {
 			return conflictStale("profile")
 		}

@@ -16,6 +16,9 @@ func (s Scope) Session(ctx context.Context, assistant behalf.AssistantID, id beh
 	if err := s.allow(behalf.ReadSessions, assistant, "connect session"); err != nil {
 		return behalf.ConnectSession{}, err
 	}
+	if !text(string(id)) {
+		return behalf.ConnectSession{}, behalf.NotFound("connect session")
+	}
 	row, err := s.db.read.Session(ctx, string(id))
 	if err := found(err, "connect session"); err != nil {
 		return behalf.ConnectSession{}, err
@@ -29,6 +32,10 @@ func (s Scope) Session(ctx context.Context, assistant behalf.AssistantID, id beh
 // CreateSession keeps a new session and what it was given, sealed.
 func (s Scope) CreateSession(ctx context.Context, n behalf.ConnectSession, secrets behalf.SessionSecrets) error {
 	if err := s.allow(behalf.BeginSessions, n.Assistant, "connect session"); err != nil {
+		return err
+	}
+	_, err := s.db.read.Profile(ctx, query.ProfileParams{Assistant: string(n.Assistant), ID: string(n.Profile)})
+	if err := found(err, "profile"); err != nil {
 		return err
 	}
 	sealed, err := s.db.sealSession(n.ID, 1, secrets)
@@ -51,6 +58,9 @@ func (s Scope) SessionSecrets(ctx context.Context, n behalf.ConnectSession) (beh
 	row, err := s.db.read.Session(ctx, string(n.ID))
 	if err := found(err, "connect session"); err != nil {
 		return behalf.SessionSecrets{}, err
+	}
+	if row.Assistant != string(n.Assistant) {
+		return behalf.SessionSecrets{}, behalf.NotFound("connect session")
 	}
 	if row.Version != n.Version {
 		return behalf.SessionSecrets{}, ErrStale
@@ -130,7 +140,7 @@ func (s Scope) updateSession(ctx context.Context, c *change, n behalf.ConnectSes
 	}
 	return one(c.UpdateSession(ctx, query.UpdateSessionParams{ProfileVersion: n.ProfileVersion, Tenant: n.Tenant, Status: string(n.Status), Connection: string(n.Connection),
 		Outcome: outcome, FinishTries: n.FinishTries, BrowserHash: orEmpty(n.BrowserHash), StateHash: orEmpty(n.StateHash), FinishHash: orEmpty(n.FinishHash), RedirectUri: n.RedirectURI,
-		Issuer: n.Issuer, Sealed: sealed, RedirectedAt: micros(n.RedirectedAt), ReturnedAt: micros(n.ReturnedAt), EndedAt: micros(n.EndedAt), ID: string(n.ID), Version: n.Version}))
+		Issuer: n.Issuer, Sealed: sealed, RedirectedAt: micros(n.RedirectedAt), ReturnedAt: micros(n.ReturnedAt), EndedAt: micros(n.EndedAt), ID: string(n.ID), Assistant: string(n.Assistant), Version: n.Version}))
 }
 
 func orEmpty(b []byte) []byte {

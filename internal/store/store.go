@@ -19,9 +19,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -156,7 +158,7 @@ type clock struct {
 func (c *clock) now() time.Time {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.at.Add(c.local().Sub(c.base))
+	return c.at.Add(c.local().Sub(c.base)).Truncate(time.Microsecond).UTC() // as it is kept
 }
 
 // measure takes the database's time as that of the middle of the question.
@@ -198,7 +200,7 @@ func (s Scope) allow(p behalf.Permission, assistant behalf.AssistantID, noun str
 	switch {
 	case s.actor.May(p, assistant):
 		return nil
-	case s.actor.Kind == behalf.ActorAssistant && assistant != "" && assistant != s.actor.Assistant:
+	case (s.actor.Kind == behalf.ActorAssistant || s.actor.Kind == behalf.ActorEndUser) && assistant != "" && assistant != s.actor.Assistant:
 		return behalf.NotFound(noun)
 	case s.actor.Kind == "":
 		return behalf.Errorf(behalf.CodeUnauthenticated, "A key is needed for this.")
@@ -258,6 +260,17 @@ func known(err error) error {
 
 func unavailable(err error) error {
 	return &behalf.Error{Code: behalf.CodeUnavailable, Message: "The database does not answer as it should. Nothing was changed; try again.", Err: err}
+}
+
+// text reports whether s is what both databases take as text: PostgreSQL takes
+// neither a NUL nor what is not UTF-8. What is no text names nothing.
+func text(s ...string) bool {
+	for _, s := range s {
+		if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+			return false
+		}
+	}
+	return true
 }
 
 // found turns a read's error into ours.

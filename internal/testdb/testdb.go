@@ -4,6 +4,8 @@
 // once in each test binary, whose TestMain must be Main:
 //
 //	func TestMain(m *testing.M) { testdb.Main(m) }
+//
+// A program that is no test starts a Server.
 package testdb
 
 import (
@@ -54,6 +56,25 @@ func PostgresDurable(t testing.TB) string {
 	t.Helper()
 	return durable.get(t).create(t, "template0")
 }
+
+// Server is a PostgreSQL server for a program that is no test, such as a
+// benchmark. It has PostgreSQL's own defaults, as PostgresDurable's, and ends
+// with the program however that ends.
+type Server struct{ server *server }
+
+// Start makes a data directory and serves it until Stop.
+func Start() (*Server, error) {
+	s, err := start(nil)
+	return &Server{s}, err
+}
+
+// Create makes an empty database and returns its address.
+func (s *Server) Create(name string) (url string, err error) {
+	return s.server.url(name), s.server.exec("CREATE DATABASE " + name + " TEMPLATE template0")
+}
+
+// Stop ends the server without saving anything, and removes its files.
+func (s *Server) Stop() { s.server.stop() }
 
 // create makes a database, and drops it when the test ends.
 func (s *server) create(t testing.TB, template string) string {

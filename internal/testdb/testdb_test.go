@@ -90,15 +90,25 @@ func TestAServerThatIsStoppedLeavesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starting PostgreSQL takes too long for short mode")
 	}
-	s, err := start(undurable)
+	s, err := Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stop()
-	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+	url, err := s.Create("notes")
+	if err != nil {
+		s.Stop()
+		t.Fatal(err)
+	}
+	if conn, err := pgx.Connect(t.Context(), url); err != nil {
+		t.Errorf("its database: %v", err)
+	} else {
+		conn.Close(t.Context())
+	}
+	s.Stop()
+	if _, err := os.Stat(s.server.dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its directory: %v", err)
 	}
-	if err := syscall.Kill(-s.cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(-s.server.cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("its process group: %v", err)
 	}
 }

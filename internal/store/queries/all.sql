@@ -59,13 +59,13 @@ SELECT version FROM profiles WHERE id = @id AND deleted_at = 0;
 -- name: UpdateProfile :execrows
 UPDATE profiles SET slug = @slug, name_key = @name_key, status = @status, definition = @definition, sealed = @sealed,
     version = version + 1, updated_at = @updated_at
-WHERE id = @id AND version = @version AND deleted_at = 0;
+WHERE id = @id AND assistant = @assistant AND version = @version AND deleted_at = 0;
 
 -- name: SetProfileStatus :execrows
 UPDATE profiles SET status = @status WHERE id = @id AND status = @before AND deleted_at = 0;
 
 -- name: DeleteProfile :execrows
-UPDATE profiles SET deleted_at = @deleted_at, slug = id, name_key = id WHERE id = @id AND version = @version AND deleted_at = 0;
+UPDATE profiles SET deleted_at = @deleted_at, slug = id, name_key = id WHERE id = @id AND assistant = @assistant AND version = @version AND deleted_at = 0;
 
 -- name: InsertConnection :exec
 INSERT INTO connections (id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing,
@@ -103,7 +103,7 @@ WHERE id = @id AND version = @version AND lease_fence < @fence;
 
 -- name: RevokeConnection :execrows
 UPDATE connections SET status = 'revoked', reason = @reason, is_default = 0, version = version + 1, updated_at = @updated_at
-WHERE id = @id AND status <> 'revoked';
+WHERE id = @id AND assistant = @assistant AND status <> 'revoked';
 
 -- name: SetDefaultConnection :exec
 UPDATE connections SET is_default = CASE WHEN id = @id THEN 1 ELSE 0 END
@@ -134,7 +134,7 @@ VALUES (@connection, @generation, @fence, @sealed, @obtained_at) ON CONFLICT (co
 SELECT * FROM credentials WHERE connection = @connection AND generation = @generation AND fence = @fence;
 
 -- name: Stray :one
-SELECT * FROM credentials WHERE connection = @connection AND generation > @generation ORDER BY generation DESC, fence DESC LIMIT 1;
+SELECT * FROM credentials WHERE connection = @connection AND generation >= @generation AND fence <> @fence ORDER BY generation DESC, fence DESC LIMIT 1;
 
 -- name: TrimCredentials :exec
 DELETE FROM credentials WHERE connection = @connection AND generation < @generation;
@@ -164,7 +164,7 @@ UPDATE connect_sessions SET profile_version = @profile_version, tenant = @tenant
     finish_tries = @finish_tries, browser_hash = @browser_hash, state_hash = @state_hash, finish_hash = @finish_hash,
     redirect_uri = @redirect_uri, issuer = @issuer, sealed = @sealed, version = version + 1,
     redirected_at = @redirected_at, returned_at = @returned_at, ended_at = @ended_at
-WHERE id = @id AND version = @version;
+WHERE id = @id AND assistant = @assistant AND version = @version;
 
 -- name: OverdueSessions :many
 SELECT * FROM connect_sessions WHERE ended_at = 0 AND expires_at <= @now ORDER BY expires_at LIMIT CAST(sqlc.arg(max) AS BIGINT);

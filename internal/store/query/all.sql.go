@@ -397,17 +397,23 @@ func (q *Queries) Credential(ctx context.Context, arg CredentialParams) (Credent
 }
 
 const deleteProfile = `-- name: DeleteProfile :execrows
-UPDATE profiles SET deleted_at = $1, slug = id, name_key = id WHERE id = $2 AND version = $3 AND deleted_at = 0
+UPDATE profiles SET deleted_at = $1, slug = id, name_key = id WHERE id = $2 AND assistant = $3 AND version = $4 AND deleted_at = 0
 `
 
 type DeleteProfileParams struct {
 	DeletedAt int64
 	ID        string
+	Assistant string
 	Version   int64
 }
 
 func (q *Queries) DeleteProfile(ctx context.Context, arg DeleteProfileParams) (int64, error) {
-	result, err := q.exec(ctx, q.deleteProfileStmt, deleteProfile, arg.DeletedAt, arg.ID, arg.Version)
+	result, err := q.exec(ctx, q.deleteProfileStmt, deleteProfile,
+		arg.DeletedAt,
+		arg.ID,
+		arg.Assistant,
+		arg.Version,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -1124,17 +1130,23 @@ func (q *Queries) ReleaseLease(ctx context.Context, arg ReleaseLeaseParams) (int
 
 const revokeConnection = `-- name: RevokeConnection :execrows
 UPDATE connections SET status = 'revoked', reason = $1, is_default = 0, version = version + 1, updated_at = $2
-WHERE id = $3 AND status <> 'revoked'
+WHERE id = $3 AND assistant = $4 AND status <> 'revoked'
 `
 
 type RevokeConnectionParams struct {
 	Reason    string
 	UpdatedAt int64
 	ID        string
+	Assistant string
 }
 
 func (q *Queries) RevokeConnection(ctx context.Context, arg RevokeConnectionParams) (int64, error) {
-	result, err := q.exec(ctx, q.revokeConnectionStmt, revokeConnection, arg.Reason, arg.UpdatedAt, arg.ID)
+	result, err := q.exec(ctx, q.revokeConnectionStmt, revokeConnection,
+		arg.Reason,
+		arg.UpdatedAt,
+		arg.ID,
+		arg.Assistant,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -1316,16 +1328,17 @@ func (q *Queries) SetProfileStatus(ctx context.Context, arg SetProfileStatusPara
 }
 
 const stray = `-- name: Stray :one
-SELECT connection, generation, fence, sealed, obtained_at FROM credentials WHERE connection = $1 AND generation > $2 ORDER BY generation DESC, fence DESC LIMIT 1
+SELECT connection, generation, fence, sealed, obtained_at FROM credentials WHERE connection = $1 AND generation >= $2 AND fence <> $3 ORDER BY generation DESC, fence DESC LIMIT 1
 `
 
 type StrayParams struct {
 	Connection string
 	Generation int64
+	Fence      int64
 }
 
 func (q *Queries) Stray(ctx context.Context, arg StrayParams) (Credential, error) {
-	row := q.queryRow(ctx, q.strayStmt, stray, arg.Connection, arg.Generation)
+	row := q.queryRow(ctx, q.strayStmt, stray, arg.Connection, arg.Generation, arg.Fence)
 	var i Credential
 	err := row.Scan(
 		&i.Connection,
@@ -1501,7 +1514,7 @@ func (q *Queries) UpdateConnection(ctx context.Context, arg UpdateConnectionPara
 const updateProfile = `-- name: UpdateProfile :execrows
 UPDATE profiles SET slug = $1, name_key = $2, status = $3, definition = $4, sealed = $5,
     version = version + 1, updated_at = $6
-WHERE id = $7 AND version = $8 AND deleted_at = 0
+WHERE id = $7 AND assistant = $8 AND version = $9 AND deleted_at = 0
 `
 
 type UpdateProfileParams struct {
@@ -1512,6 +1525,7 @@ type UpdateProfileParams struct {
 	Sealed     []byte
 	UpdatedAt  int64
 	ID         string
+	Assistant  string
 	Version    int64
 }
 
@@ -1524,6 +1538,7 @@ func (q *Queries) UpdateProfile(ctx context.Context, arg UpdateProfileParams) (i
 		arg.Sealed,
 		arg.UpdatedAt,
 		arg.ID,
+		arg.Assistant,
 		arg.Version,
 	)
 	if err != nil {
@@ -1537,7 +1552,7 @@ UPDATE connect_sessions SET profile_version = $1, tenant = $2, status = $3, conn
     finish_tries = $6, browser_hash = $7, state_hash = $8, finish_hash = $9,
     redirect_uri = $10, issuer = $11, sealed = $12, version = version + 1,
     redirected_at = $13, returned_at = $14, ended_at = $15
-WHERE id = $16 AND version = $17
+WHERE id = $16 AND assistant = $17 AND version = $18
 `
 
 type UpdateSessionParams struct {
@@ -1557,6 +1572,7 @@ type UpdateSessionParams struct {
 	ReturnedAt     int64
 	EndedAt        int64
 	ID             string
+	Assistant      string
 	Version        int64
 }
 
@@ -1578,6 +1594,7 @@ func (q *Queries) UpdateSession(ctx context.Context, arg UpdateSessionParams) (i
 		arg.ReturnedAt,
 		arg.EndedAt,
 		arg.ID,
+		arg.Assistant,
 		arg.Version,
 	)
 	if err != nil {
