@@ -59,6 +59,7 @@ type Browser struct {
 
 	mu         sync.Mutex
 	complaints []string
+	visited    []string
 }
 
 // New starts Chromium with an empty profile, for one person. In short mode the
@@ -149,10 +150,17 @@ func (o Options) speak(ctx context.Context, target *chromedp.Target) error {
 	return err
 }
 
-// listen keeps what the page's console calls an error.
+// listen keeps where the window goes, and what the page's console calls an
+// error.
 func (b *Browser) listen(event any) {
 	var complaint string
 	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if e.Type == network.ResourceTypeDocument {
+			b.mu.Lock()
+			b.visited = append(b.visited, e.Request.URL)
+			b.mu.Unlock()
+		}
 	case *log.EventEntryAdded:
 		if e.Entry.Level == log.EntryLevelError {
 			complaint = e.Entry.Text + " " + e.Entry.URL
@@ -177,6 +185,30 @@ func (b *Browser) Complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]string(nil), b.complaints...)
+}
+
+// Visited returns the addresses of all pages that the window has asked for so
+// far, those that redirected it included.
+func (b *Browser) Visited() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.visited...)
+}
+
+// Cookies returns the cookies that the window would send to the address, by
+// name, those that scripts cannot see included.
+func (b *Browser) Cookies(url string) map[string]string {
+	b.t.Helper()
+	var cookies map[string]string
+	b.do("read the cookies", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		got, err := cdp.Call(ctx, target, network.GetCookies, network.GetCookiesParams{URLs: []string{url}})
+		cookies = make(map[string]string, len(got.Cookies))
+		for _, c := range got.Cookies {
+			cookies[c.Name] = c.Value
+		}
+		return err
+	}))
+	return cookies
 }
 
 // Open goes to the address and waits until the page has loaded.

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/behalf-dev/behalf/e2e/browser"
+)
+
+// demo is what `behalf demo --json` prints, and the process that printed it.
+type demo struct {
+	*process
+	API       string
+	Console   string
+	Connect   string
+	Key       string
+	AdminKey  string `json:"admin_key"`
+	Assistant string
+	Profile   string
+	User      string
+	Provider  string
+	Username  string
+	Password  string
+	Path      string
+}
+
+// startDemo starts the demo and waits for its line.
+func startDemo(t testing.TB) *demo {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	d := &demo{process: begin(t, &process{args: []string{"demo", "--json", "--log-level", "debug"}, env: []string{"TMPDIR=" + dir}, out: out})}
+	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		printed, err := os.ReadFile(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line, _, whole := bytes.Cut(printed, []byte("\n")); whole {
+			if err := json.Unmarshal(line, d); err != nil {
+				t.Fatalf("not one JSON object on one line: %v\n%s", err, printed)
+			}
+			return d
+		}
+	}
+	t.Fatalf("the demo printed nothing within %s\n%s", startLimit, d.written())
+	return nil
+}
+
+// file is the demo's database.
+func (d *demo) file(t testing.TB) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(d.out.Name()), "behalf-demo-*", "behalf.db"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the databases are %q: %v", found, err)
+	}
+	return found[0]
+}
+
+func TestTheDemosJourneyIsTwoClicksAndACall(t *testing.T) {
+	d := startDemo(t)
+	p := browser.New(t, browser.Options{})
+	p.Open(d.Connect)
+	p.WaitText("Jane Doe")
+	p.Click("Continue to Acorn Notes")
+	p.WaitURL(d.Provider)
+	p.Login(d.Username, d.Password, d.API+"/callback/")
+	p.WaitText("Acorn Notes is connected")
+
+	bot := &client{t: t, seen: newEvidence(), base: d.API, key: d.Key}
+	call := "/v1/assistants/" + d.Assistant + "/proxy/" + d.Profile + d.Path
+	if got := bot.send("GET", call, nil, "Behalf-User", d.User); got.status != http.StatusOK || !strings.Contains(string(got.body), d.Username) {
+		t.Errorf("the call is answered with %d %s", got.status, got.body)
+	}
+	admin := &client{t: t, seen: newEvidence(), base: d.API, key: d.AdminKey}
+	admin.get("/v1/assistants/"+d.Assistant+"/connections", nil)
+
+	dir := filepath.Dir(d.file(t))
+	d.stop()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the demo left its data behind: %v", err)
+	}
+}
+
+// TestEveryPageOfTheJourneyIsFitToBeSeen keeps a picture of each page, which
+// `make e2e` puts below e2e/out, and holds what a program can see of its looks.
+func TestEveryPageOfTheJourneyIsFitToBeSeen(t *testing.T) {
+	d := startDemo(t)
+	first := browser.New(t, browser.Options{})
+	asking := d.askingProfile(t)
+	for name, options := range map[string]browser.Options{
+		"wide-light": {}, "wide-dark": {Dark: true}, "narrow-light": {Mobile: true}, "narrow-dark": {Mobile: true, Dark: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &look{t: t, Browser: first.NewPerson(options), name: name, demo: d}
+			link := l.begin(d.Profile, "jane", "Jane Doe")
+			l.Open(link)
+			l.page("1-ask")
+			l.Click("Continue to Acorn Notes")
+			l.WaitURL(d.Provider)
+			l.WaitText("Password")
+			l.page("2-sign-in")
+			l.Fill("password", d.Password)
+			l.Click("Sign in")
+			l.WaitText("Allow")
+			l.page("3-consent")
+			l.Click("Allow")
+			l.arrive("Acorn Notes is connected", "4-connected")
+			l.Open(link)
+			l.page("5-used")
+			l.Open(d.API + "/connect/" + strings.Repeat("x", 43))
+			l.page("6-unknown")
+
+			l.Open(l.begin(asking, "no", "Doctor Maximiliane Wolfeschlegelsteinhausen-Featherstonehaugh the Third"))
+			l.page("7-ask-fields")
+			l.Click("Continue to")
+			l.arrive("Please look again", "8-ask-wrong")
+			l.Click("No, don’t connect")
+			l.arrive("Nothing was connected", "9-declined")
+
+			bound := l.begin(d.Profile, "bound", "Jane Doe")
+			l.Open(bound)
+			l.steer(`{"error_callback": "temporarily_unavailable", "no_login": "` + d.Username + `"}`)
+			l.Click("Continue to Acorn Notes")
+			l.arrive("could not be connected", "10-failed")
+			l.steer(`{"log": false}`)
+
+			taken := l.begin(d.Profile, "taken", "Jane Doe")
+			other := first.NewPerson(browser.Options{})
+			other.Open(taken)
+			other.Click("Continue to Acorn Notes")
+			other.WaitURL(d.Provider)
+			l.Open(taken)
+			l.page("11-other-browser")
+
+			l.Open(d.Console)
+			l.check("12-docs") // far too long for a picture
+		})
+	}
+}
+
+// askingProfile makes a profile that asks for things, and returns its name.
+func (d *demo) askingProfile(t testing.TB) string {
+	t.Helper()
+	admin := &client{t: t, seen: newEvidence(), base: d.API, key: d.AdminKey}
+	var made profile
+	admin.post("/v1/assistants/"+d.Assistant+"/profiles", map[string]any{
+		"type": "oauth2", "name": "Asking", "provider": "Wolpertinger & Söhne Incident Management", "client_id": "support-bot",
+		"authorization_url": d.Provider + "/authorize", "token_url": d.Provider + "/token",
+		"scope":   []map[string]any{{"key": "scope", "value": "notes:read"}},
+		"tenancy": map[string]any{"base_url": "https://{tenant}.example.com", "pattern": "[a-z0-9-]+", "label": "Your instance", "allowed": []string{"north", "south"}},
+		"api":     map[string]any{"base_url": "https://{tenant}.example.com/api"},
+		"additional_fields": []map[string]any{
+			{"key": "pin", "title": "PIN", "type": "password", "required": true, "hint": "Four digits, as on your badge.", "pattern": "[0-9]{4}"},
+			{"key": "desk", "title": "Desk code"},
+			{"key": "site", "title": "Site", "visibility": "read_only", "value": "Regensburg"},
+		},
+	}, &made)
+	return made.Slug
+}
+
+// look is a browser on a tour of the pages.
+type look struct {
+	*browser.Browser
+	t    testing.TB
+	name string
+	demo *demo
+}
+
+// begin makes a connect session and returns its link.
+func (l *look) begin(profile, user, name string) string {
+	l.t.Helper()
+	bot := &client{t: l.t, seen: newEvidence(), base: l.demo.API + "/v1/assistants/" + l.demo.Assistant, key: l.demo.Key}
+	var made session
+	bot.post("/connect-sessions", map[string]any{"profile": profile, "user": user + "-" + l.name, "user_name": name}, &made)
+	return made.URL
+}
+
+// steer sets the switches of the provider.
+func (l *look) steer(switches string) {
+	l.t.Helper()
+	provider := &client{t: l.t, seen: newEvidence(), base: l.demo.Provider}
+	if got := provider.send("PUT", "/_simulator/switches", switches); !got.ok() {
+		l.t.Fatalf("the switches: %d %s", got.status, got.body)
+	}
+}
+
+// arrive waits for a page of the server.
+func (l *look) arrive(text, name string) {
+	l.t.Helper()
+	l.WaitText(text)
+	l.page(name)
+}
+
+// page keeps a picture of the page and checks it.
+func (l *look) page(name string) {
+	l.t.Helper()
+	l.Screenshot(name + "-" + l.name)
+	l.check(name)
+}
+
+// check holds that nothing sticks out of the page and that the console is
+// content.
+func (l *look) check(name string) {
+	l.t.Helper()
+	const script = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
+	over, err := chromedp.Run(l.Context(), chromedp.Evaluate[float64](script))
+	if err != nil || over > 0 {
+		l.t.Errorf("%s is %v pixels too wide (%v)", name, over, err)
+	}
+	for _, c := range ours(l.Complaints(), l.demo.API) {
+		// Chromium complains of a page with an error status, too: that is meant.
+		meant := slices.ContainsFunc(l.Visited(), func(address string) bool { return strings.HasSuffix(c, " "+address) })
+		if !meant {
+			l.t.Errorf("%s: the console says %q", name, c)
+		}
+	}
+}
