@@ -11,7 +11,8 @@
 // bytes?n=, upload, slow?ms=, redirect?to=.
 //
 // Other processes steer it by JSON: GET and PUT /_simulator/switches, POST
-// /_simulator/reset, GET /_simulator/stats (?grants=false), GET /_simulator/log.
+// /_simulator/reset, POST /_simulator/redirect-uris {client_id, redirect_uri}, GET
+// /_simulator/stats (?grants=false), GET /_simulator/log.
 //
 // The switches, by JSON name. "n" is a number, "t" a text, otherwise true or
 // false. A switch under "settings" is a manner of the provider and lasts; the

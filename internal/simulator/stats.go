@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -106,6 +107,7 @@ func (s *Simulator) controlRoutes(m *http.ServeMux) {
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	own.HandleFunc("POST "+control+"redirect-uris", s.postRedirectURI)
 	own.HandleFunc("GET "+control+"stats", s.getStats)
 	own.HandleFunc("GET "+control+"log", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{"requests": s.Log()})
@@ -128,6 +130,24 @@ func (s *Simulator) putSwitches(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Set(sw)
 	s.getSwitches(w, r)
+}
+
+// postRedirectURI registers a redirect URI, as an administrator does on a
+// provider's page for OAuth applications.
+func (s *Simulator) postRedirectURI(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		ClientID    string `json:"client_id"`
+		RedirectURI string `json:"redirect_uri"`
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	d.DisallowUnknownFields()
+	err := d.Decode(&body)
+	u, parseErr := url.Parse(body.RedirectURI)
+	if err != nil || parseErr != nil || u.Host == "" || s.AddRedirectURI(body.ClientID, body.RedirectURI) != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid", "message": "expected a client_id that exists and an absolute redirect_uri"})
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // getStats answers Stats; ?grants=false leaves the grants out.

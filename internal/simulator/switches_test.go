@@ -403,6 +403,20 @@ func TestSwitchesAreStrict(t *testing.T) {
 	same(t, "a page of another site", p.send(p.browser, r).status, 403)
 }
 
+func TestARedirectURIIsRegisteredByACall(t *testing.T) {
+	p := newProvider(t)
+	for body, status := range map[string]int{
+		`{"client_id":"bot","redirect_uri":"http://127.0.0.1:1/new"}`:           204,
+		`{"client_id":"nobody","redirect_uri":"http://127.0.0.1:1/new"}`:        400,
+		`{"client_id":"bot","redirect_uri":"not a URL"}`:                        400,
+		`{"client_id":"bot","redirect_url":"http://127.0.0.1:1/misspelt"}`:      400,
+		`{"client_id":"bot","redirect_uri":"http://127.0.0.1:1/%zz-unescaped"}`: 400,
+	} {
+		r, _ := http.NewRequest("POST", p.url+"/_simulator/redirect-uris", strings.NewReader(body))
+		same(t, body, p.send(p.browser, r).status, status)
+	}
+}
+
 func TestResetForgetsEverything(t *testing.T) {
 	p := newProvider(t)
 	tokens := p.tokens()
