@@ -23,7 +23,18 @@ func (b *Broker) Disconnect(ctx context.Context, db store.Scope, c behalf.Connec
 	return nil
 }
 
+// revokeLate revokes a credential that came when its connection had been ended
+// already. One that came second to another is left alone.
+func (b *Broker) revokeLate(ctx context.Context, r *request, got behalf.Credential) {
+	c, err := b.keeper.Connection(ctx, r.c.ID)
+	if err == nil && c.Status == behalf.ConnectionRevoked {
+		b.revoke(ctx, Good{Connection: c, Credential: got, Inputs: r.inputs})
+	}
+}
+
 func (b *Broker) revoke(ctx context.Context, g Good) {
+	b.working.Add(1)
+	defer b.working.Done()
 	p, err := b.keeper.Profile(ctx, g.Assistant, string(g.Profile))
 	if err != nil || p.Plan.OAuth.RevocationURL == "" {
 		return

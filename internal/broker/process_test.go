@@ -84,8 +84,7 @@ func Test200CallersInTwoProcessesCauseOneRefresh(t *testing.T) {
 		s := newStage(t, url, setup{})
 		s.sim.Set(simulator.Switches{TokenDelayMS: 100})
 		s.due()
-		started := time.Now()
-		o := order{URL: url, Ahead: s.Clock.Now().Sub(started), Assistant: s.Assistant.ID, Connection: s.c.ID, Callers: crowd / 2}
+		o := order{URL: url, Ahead: time.Until(s.Clock.Now()), Assistant: s.Assistant.ID, Connection: s.c.ID, Callers: crowd / 2}
 		processes := []*process{newProcess(t, o), newProcess(t, o)}
 		for _, p := range processes {
 			p.begin()

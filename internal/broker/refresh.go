@@ -116,7 +116,7 @@ func (b *Broker) settled(ctx context.Context, c, seen behalf.Connection, w wants
 		return true, nil
 	case w.forced && b.tooYoung(ctx, c, w, now):
 		return true, behalf.Errorf(behalf.CodeConflict, "The credential is younger than the profile's minimum age for a refresh.")
-	case now.Before(c.NextAttemptAt):
+	case now.Before(c.NextAttemptAt) && !(w.refused && !c.IntentAt.IsZero()): // a refused token has come to its end already
 		return true, &behalf.Error{Code: behalf.CodeUnavailable, Message: "The provider could not refresh the credential a moment ago; it is asked again soon.", RetryAfter: c.NextAttemptAt.Sub(now)}
 	}
 	return false, nil
@@ -179,6 +179,7 @@ type request struct {
 	c       behalf.Connection
 	profile behalf.Profile
 	old     behalf.Credential
+	inputs  behalf.Inputs
 	configs []oauth.Config // one per client secret
 	unclear time.Time      // since when it is not known whether the refresh token was used; zero: it was not
 }
@@ -192,7 +193,7 @@ func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection
 	if err != nil {
 		return nil, err
 	}
-	r := &request{b: b, lease: l, c: c, profile: p, old: old, unclear: l.Takeover}
+	r := &request{b: b, lease: l, c: c, profile: p, old: old, inputs: inputs, unclear: l.Takeover}
 	values := Good{c, old, inputs}.Values(p)
 	for _, client := range newestSecret(p, b.db.Now()) {
 		cfg, err := p.Plan.Config(values, "", client, b.db.Now)
@@ -265,9 +266,16 @@ func (b *Broker) keep(ctx context.Context, r *request, token oauth.Token) error 
 	}
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		moved, err := b.keeper.Keep(ctx, r.lease, n, got)
-		if err == nil {
+		switch {
+		case err == nil && !moved:
+			b.log(r, "refreshed", moved)
+			b.revokeLate(ctx, r, got)
+			return b.recovered(ctx, r)
+		case err == nil:
 			b.log(r, "refreshed", moved)
 			return b.recovered(ctx, r)
+		case behalf.CodeOf(err) != behalf.CodeUnavailable:
+			return err // waiting would not make it better
 		}
 		b.cfg.Log.Error("a refreshed credential is not saved yet", "connection", r.c.ID, "err", err)
 		time.Sleep(pause)

@@ -260,6 +260,25 @@ func TestListsComeInPages(t *testing.T) {
 	})
 }
 
+func TestEventsComeInTheOrderInWhichTheyHappened(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		h := newHouse(t, url) // whose clock stands still
+		var want []behalf.ConnectionID
+		for i := range 10 {
+			want = append(want, h.connect(fmt.Sprint(i)).ID)
+		}
+		events, err := h.System.Events(t.Context(), h.Assistant.ID, store.Page{})
+		if err != nil || len(events) != len(want) {
+			t.Fatal(len(events), err)
+		}
+		for i, e := range events {
+			if e.Connection != want[i] {
+				t.Fatalf("event %d is of another connection", i)
+			}
+		}
+	})
+}
+
 // TestOddBytesNameNothing: what people send in paths and queries is never the
 // database's failure.
 func TestOddBytesNameNothing(t *testing.T) {

@@ -99,7 +99,8 @@ func (s Scope) OverdueSessions(ctx context.Context) ([]behalf.ConnectSession, er
 	if err := s.allow(behalf.Maintain, "", "connect session"); err != nil {
 		return nil, err
 	}
-	rows, err := s.db.read.OverdueSessions(ctx, query.OverdueSessionsParams{Now: micros(s.db.Now()), Max: maxPage})
+	now := s.db.Now()
+	rows, err := s.db.read.OverdueSessions(ctx, query.OverdueSessionsParams{Now: micros(now), PendingSince: micros(now.Add(-behalf.FinishLifetime)), Max: maxPage})
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -46,15 +46,16 @@ type Config struct {
 type DB struct {
 	Node behalf.NodeID // this process, as leases and audit lines name it
 
-	engine  engine
-	read    *query.Queries
-	write   *query.Queries
-	keyring *vault.Keyring
-	clock   *clock
-	log     *slog.Logger
-	seq     atomic.Int64 // of this node's audit lines
-	uses    uses
-	plans   plans
+	engine    engine
+	read      *query.Queries
+	write     *query.Queries
+	keyring   *vault.Keyring
+	clock     *clock
+	log       *slog.Logger
+	seq       atomic.Int64 // of this node's audit lines
+	lastEvent atomic.Int64 // milliseconds in the id of this node's newest event
+	uses      uses
+	plans     plans
 }
 
 // engine is what differs between the two databases.
@@ -89,14 +90,25 @@ func (db *DB) open(ctx context.Context, cfg Config) error {
 	if err := db.clock.measure(ctx, db.engine); err != nil {
 		return fmt.Errorf("store: read the database's clock: %w", err)
 	}
-	var err error
-	if db.read, err = query.Prepare(ctx, db.engine.reader); err != nil {
-		return fmt.Errorf("store: prepare: %w", err)
-	}
-	if db.write, err = query.Prepare(ctx, db.engine.writer); err != nil {
+	if err := db.prepare(ctx); err != nil {
 		return fmt.Errorf("store: prepare: %w", err)
 	}
 	return db.openKeyring(ctx, cfg.RootKey)
+}
+
+// prepare parses every statement once on SQLite, which saves a third of a read.
+// On PostgreSQL the driver does that by itself, for each connection of its
+// pool; database/sql would do it anew for each use.
+func (db *DB) prepare(ctx context.Context) (err error) {
+	if db.engine.name == "postgres" {
+		db.read, db.write = query.New(db.engine.reader), query.New(db.engine.writer)
+		return nil
+	}
+	if db.read, err = query.Prepare(ctx, db.engine.reader); err != nil {
+		return err
+	}
+	db.write, err = query.Prepare(ctx, db.engine.writer)
+	return err
 }
 
 // Close ends all connections to the database.
@@ -222,8 +234,20 @@ func (c *change) audit(assistant behalf.AssistantID, action, object, detail stri
 }
 
 func (c *change) event(e behalf.Event) {
-	e.ID, e.CreatedAt = behalf.NewEventID(c.now), c.now
+	e.ID, e.CreatedAt = c.scope.db.eventID(c.now), c.now
 	c.events = append(c.events, e)
+}
+
+// eventID returns an id that sorts behind all that this process made before:
+// within one millisecond the ids themselves sort at random.
+func (db *DB) eventID(now time.Time) behalf.EventID {
+	for {
+		last := db.lastEvent.Load()
+		at := max(now.UnixMilli(), last+1)
+		if db.lastEvent.CompareAndSwap(last, at) {
+			return behalf.NewEventID(time.UnixMilli(at))
+		}
+	}
 }
 
 // change runs do in a transaction and writes what it audited and told with it.
