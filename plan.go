@@ -509,6 +509,8 @@ func (p *Plan) CheckTenant(tenant string) error {
 	switch {
 	case p.Tenancy == nil:
 		return Invalid("tenant", "This profile has no tenancy; leave it out.")
+	case tenant == "" && len(p.Tenancy.Allowed) > 0:
+		return Invalid("tenant", "Choose one.")
 	case tenant == "" || len(tenant) > maxName || !clean(tenant):
 		return Invalid("tenant", "Required, one line of at most 255 characters.")
 	case p.tenantPattern != nil && !p.tenantPattern.MatchString(tenant):

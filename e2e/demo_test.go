@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/behalf-dev/behalf/e2e/browser"
+	"github.com/behalf-dev/behalf/internal/simulator"
 )
 
 // demo is what `behalf demo --json` prints, and the process that printed it.
@@ -94,61 +95,62 @@ func TestTheDemosJourneyIsTwoClicksAndACall(t *testing.T) {
 	}
 }
 
-// TestEveryPageOfTheJourneyIsFitToBeSeen keeps a picture of each page, which
+// TestEveryPageOfTheJourneyIsFitToBeSeen keeps pictures of each page, which
 // `make e2e` puts below e2e/out, and holds what a program can see of its looks.
 func TestEveryPageOfTheJourneyIsFitToBeSeen(t *testing.T) {
 	d := startDemo(t)
-	first := browser.New(t, browser.Options{})
-	asking := d.askingProfile(t)
-	for name, options := range map[string]browser.Options{
-		"wide-light": {}, "wide-dark": {Dark: true}, "narrow-light": {Mobile: true}, "narrow-dark": {Mobile: true, Dark: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := &look{t: t, Browser: first.NewPerson(options), name: name, demo: d}
-			link := l.begin(d.Profile, "jane", "Jane Doe")
-			l.Open(link)
-			l.page("1-ask")
-			l.Click("Continue to Acorn Notes")
-			l.WaitURL(d.Provider)
-			l.WaitText("Password")
-			l.page("2-sign-in")
-			l.Fill("password", d.Password)
-			l.Click("Sign in")
-			l.WaitText("Allow")
-			l.page("3-consent")
-			l.Click("Allow")
-			l.arrive("Acorn Notes is connected", "4-connected")
-			l.Open(link)
-			l.page("5-used")
-			l.Open(d.API + "/connect/" + strings.Repeat("x", 43))
-			l.page("6-unknown")
+	l := &look{t: t, Browser: browser.New(t, browser.Options{}), demo: d}
 
-			l.Open(l.begin(asking, "no", "Doctor Maximiliane Wolfeschlegelsteinhausen-Featherstonehaugh the Third"))
-			l.page("7-ask-fields")
-			l.Click("Continue to")
-			l.arrive("Please look again", "8-ask-wrong")
-			l.Click("No, don’t connect")
-			l.arrive("Nothing was connected", "9-declined")
+	l.Open(d.Connect)
+	l.arrive("Jane Doe", "1-ask")
+	l.Click("Continue to Acorn Notes")
+	l.WaitURL(d.Provider)
+	l.arrive("Password", "2-sign-in")
+	l.Fill("password", d.Password)
+	l.Click("Sign in")
+	l.arrive("Allow", "3-consent")
+	l.Click("Allow")
+	l.arrive("Acorn Notes is connected", "4-connected")
+	l.Open(d.Connect)
+	l.arrive("already used", "5-used")
+	l.Open(d.API + "/connect/" + strings.Repeat("x", 43))
+	l.arrive("know this link", "6-unknown")
 
-			bound := l.begin(d.Profile, "bound", "Jane Doe")
-			l.Open(bound)
-			l.steer(`{"error_callback": "temporarily_unavailable", "no_login": "` + d.Username + `"}`)
-			l.Click("Continue to Acorn Notes")
-			l.arrive("could not be connected", "10-failed")
-			l.steer(`{"log": false}`)
+	l.Open(l.begin(d.askingProfile(t), "Doctor Maximiliane Wolfeschlegelsteinhausen-Featherstonehaugh the Third"))
+	l.arrive("PIN", "7-ask-fields")
+	l.Click("Continue to")
+	l.arrive("Please look again", "8-ask-wrong")
+	l.Click("No, don’t connect")
+	l.arrive("Nothing was connected", "9-declined")
 
-			taken := l.begin(d.Profile, "taken", "Jane Doe")
-			other := first.NewPerson(browser.Options{})
-			other.Open(taken)
-			other.Click("Continue to Acorn Notes")
-			other.WaitURL(d.Provider)
-			l.Open(taken)
-			l.page("11-other-browser")
+	l.steer(simulator.Switches{ErrorCallback: "temporarily_unavailable", NoLogin: d.Username})
+	l.Open(l.begin(d.Profile, "Jane Doe"))
+	l.Click("Continue to Acorn Notes")
+	l.arrive("could not be connected", "10-failed")
+	l.steer(simulator.Switches{})
 
-			l.Open(d.Console)
-			l.check("12-docs") // far too long for a picture
-		})
+	link := l.begin(d.Profile, "Jane Doe")
+	other := l.NewPerson(browser.Options{})
+	other.Open(link)
+	other.Click("Continue to Acorn Notes")
+	other.WaitURL(d.Provider)
+	l.Open(link)
+	l.arrive("Please go on where you began", "11-other-browser")
+
+	l.Open(d.Console)
+	l.WaitText("Authenticate")
+	for _, options := range looks {
+		l.Appear(options)
+		l.check("the documentation") // far too long for pictures
 	}
+}
+
+// looks are how people see a page.
+var looks = map[string]browser.Options{
+	"wide-light":   {},
+	"wide-dark":    {Dark: true},
+	"narrow-light": {Mobile: true},
+	"narrow-dark":  {Mobile: true, Dark: true},
 }
 
 // askingProfile makes a profile that asks for things, and returns its name.
@@ -175,40 +177,35 @@ func (d *demo) askingProfile(t testing.TB) string {
 type look struct {
 	*browser.Browser
 	t    testing.TB
-	name string
 	demo *demo
 }
 
-// begin makes a connect session and returns its link.
-func (l *look) begin(profile, user, name string) string {
+// begin makes a connect session for somebody and returns its link.
+func (l *look) begin(profile, name string) string {
 	l.t.Helper()
 	bot := &client{t: l.t, seen: newEvidence(), base: l.demo.API + "/v1/assistants/" + l.demo.Assistant, key: l.demo.Key}
 	var made session
-	bot.post("/connect-sessions", map[string]any{"profile": profile, "user": user + "-" + l.name, "user_name": name}, &made)
+	bot.post("/connect-sessions", map[string]any{"profile": profile, "user": "another", "user_name": name}, &made)
 	return made.URL
 }
 
 // steer sets the switches of the provider.
-func (l *look) steer(switches string) {
+func (l *look) steer(switches simulator.Switches) {
 	l.t.Helper()
 	provider := &client{t: l.t, seen: newEvidence(), base: l.demo.Provider}
-	if got := provider.send("PUT", "/_simulator/switches", switches); !got.ok() {
-		l.t.Fatalf("the switches: %d %s", got.status, got.body)
-	}
+	provider.put("/_simulator/switches", switches, nil)
 }
 
-// arrive waits for a page of the server.
+// arrive waits for a page, checks it and keeps pictures of it.
 func (l *look) arrive(text, name string) {
 	l.t.Helper()
 	l.WaitText(text)
-	l.page(name)
-}
-
-// page keeps a picture of the page and checks it.
-func (l *look) page(name string) {
-	l.t.Helper()
-	l.Screenshot(name + "-" + l.name)
-	l.check(name)
+	for appearance, options := range looks {
+		l.Appear(options)
+		l.Screenshot(name + "-" + appearance)
+		l.check(name + ", " + appearance)
+	}
+	l.Appear(browser.Options{})
 }
 
 // check holds that nothing sticks out of the page and that the console is
@@ -218,7 +215,7 @@ func (l *look) check(name string) {
 	const script = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
 	over, err := chromedp.Run(l.Context(), chromedp.Evaluate[float64](script))
 	if err != nil || over > 0 {
-		l.t.Errorf("%s is %v pixels too wide (%v)", name, over, err)
+		l.t.Errorf("%s: it is %v pixels too wide (%v)", name, over, err)
 	}
 	for _, c := range ours(l.Complaints(), l.demo.API) {
 		// Chromium complains of a page with an error status, too: that is meant.

@@ -106,6 +106,18 @@ func open(t testing.TB, parent context.Context, o Options, options ...chromedp.C
 	return b
 }
 
+// Appear changes how the window shows its page from now on, and waits until the
+// page has changed over. Whether scripts run is decided when a page is opened.
+func (b *Browser) Appear(o Options) {
+	b.t.Helper()
+	b.do("appear otherwise", o.emulate())
+	const still = `document.getAnimations().every(a => a.playState !== "running")`
+	b.wait("come to rest", func(view) bool {
+		resting, err := evaluate[bool](b, still)
+		return err == nil && resting
+	})
+}
+
 func (o Options) emulate() chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		viewport := chromedp.EmulateViewport(1280, 900)

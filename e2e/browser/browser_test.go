@@ -124,6 +124,34 @@ func TestAPageIsSeenAsTheOptionsSay(t *testing.T) {
 	}
 }
 
+func TestAPageThatIsOpenAppearsAsAsked(t *testing.T) {
+	b := New(t, Options{})
+	b.Open(site(t) + "/form")
+	for _, o := range []Options{{Mobile: true, Dark: true}, {Mobile: true}, {Dark: true}, {}} {
+		b.Appear(o)
+		text := b.Text()
+		if got := strings.Contains(text, "narrow"); got != o.Mobile {
+			t.Errorf("%+v: it is narrow: %t", o, got)
+		}
+		if got := strings.Contains(text, "dark"); got != o.Dark {
+			t.Errorf("%+v: it is dark: %t", o, got)
+		}
+	}
+}
+
+func TestWhereAPersonWasIsKnown(t *testing.T) {
+	url := site(t)
+	b := New(t, Options{})
+	b.Open(url + "/form")
+	b.Open(url + "/headers")
+	if got := b.Visited(); len(got) != 2 || got[0] != url+"/form" || got[1] != url+"/headers" {
+		t.Errorf("it visited %q", got)
+	}
+	if got := b.Cookies(url); len(got) != 1 || got["seen"] != "yes" {
+		t.Errorf("its cookies are %q", got)
+	}
+}
+
 func TestAFormWorksWithoutJavaScript(t *testing.T) {
 	b := New(t, Options{NoScript: true})
 	b.Open(site(t) + "/form")

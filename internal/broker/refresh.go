@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -335,13 +334,13 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 	case errors.Is(err, errLeaseOver):
 		return b.release(ctx, r.lease, c, unavailable("The refresh could not be sent in time; it is tried again.", c, now, err))
 	case ambiguous(err):
-		return b.release(ctx, r.lease, c, unavailable("It is not known whether the provider carried out the refresh: "+words(e), c, now, err))
+		return b.release(ctx, r.lease, c, unavailable("It is not known whether the provider carried out the refresh. "+words(e), c, now, err))
 	}
 	switch oauth.KindOf(err) {
 	case oauth.Refused:
 		return b.refused(ctx, r, err)
 	case oauth.ClientFault:
-		detail := "The provider refuses this profile's client id or secret: " + words(e)
+		detail := "The provider refuses this profile's client id or secret. " + words(e)
 		if err := b.keeper.SetProfileStatus(ctx, r.profile, behalf.ProfileFailing, detail); err != nil {
 			b.cfg.Log.Warn("profile status not saved", "profile", r.profile.ID, "err", err)
 		}
@@ -350,7 +349,7 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 		c.NextAttemptAt = later(c.NextAttemptAt, now.Add(e.RetryAfter))
 		return b.release(ctx, r.lease, c, &behalf.Error{Code: behalf.CodeLimited, Message: "The provider asks to come later.", RetryAfter: c.NextAttemptAt.Sub(now), Err: err})
 	}
-	return b.release(ctx, r.lease, c, unavailable("The provider could not be reached: "+words(e), c, now, err))
+	return b.release(ctx, r.lease, c, unavailable("The provider could not be reached. "+words(e), c, now, err))
 }
 
 func unavailable(message string, c behalf.Connection, now time.Time, err error) error {
@@ -360,9 +359,9 @@ func unavailable(message string, c behalf.Connection, now time.Time, err error) 
 // words returns what the provider said, or what was wrong.
 func words(e *oauth.Error) string {
 	if e == nil {
-		return "no answer."
+		return "No answer came."
 	}
-	return e.Error() + "."
+	return e.Sentence()
 }
 
 // refused is for a provider that says that the grant is dead. It may be wrong:
@@ -381,8 +380,8 @@ func (b *Broker) refused(ctx context.Context, r *request, err error) error {
 		reason = "The outcome of an earlier refresh is unknown, and the provider refuses the refresh token now."
 	}
 	e := (*oauth.Error)(nil)
-	if errors.As(err, &e) && e.Code != "" {
-		reason += fmt.Sprintf(" Its words: %s", e.Error())
+	if errors.As(err, &e) {
+		reason += " " + e.Sentence()
 	}
 	return b.lapse(ctx, r, reason, err)
 }

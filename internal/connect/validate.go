@@ -123,7 +123,7 @@ func judge(err error) (behalf.SessionStatus, behalf.Outcome) {
 		return behalf.SessionFailed, behalf.Outcome{Code: "address", Detail: fmt.Sprintf("The %s was not made: its address is %s.", e.Op, blocked),
 			Fix: "An administrator must mend the authorization profile, or the operator allow this address."}
 	}
-	o := behalf.Outcome{Code: string(e.Kind), Detail: e.Error() + "."}
+	o := behalf.Outcome{Code: string(e.Kind), Detail: e.Sentence()}
 	switch e.Kind {
 	case oauth.Declined:
 		o.Code, o.Fix = "declined", "Nothing is wrong. Offer a new link when the person wants to connect."

@@ -80,6 +80,23 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Sentence says the same to people, with the provider's own words apart: "The
+// code exchange did not succeed: the provider answered with an error (status
+// 400). It says: invalid_grant: the code has expired."
+func (e *Error) Sentence() string {
+	var b strings.Builder
+	b.WriteString("The " + string(e.Op) + " did not succeed: " + e.Reason)
+	if e.Status != 0 {
+		b.WriteString(" (status " + strconv.Itoa(e.Status) + ")")
+	}
+	b.WriteString(".")
+	said := strings.TrimRight(strings.TrimPrefix(strings.Join([]string{e.Code, e.Description}, ": "), ": "), ": .")
+	if said != "" {
+		b.WriteString(" It says: " + said + ".")
+	}
+	return b.String()
+}
+
 func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf returns the kind of the *Error in err's chain, "" where there is none.
