@@ -151,6 +151,10 @@ func (p *problems) url(field, raw string, required bool) *expand.URL {
 		p.add(field, "Expected at most %d characters.", maxURL)
 		return nil
 	}
+	if strings.Contains(raw, "#") {
+		p.add(field, "Expected a URL without a fragment (RFC 6749 §3.1 and §3.2).")
+		return nil
+	}
 	u, err := expand.ParseURL(raw)
 	if err != nil {
 		p.add(field, "Expected a valid http or https URL: %s", sentence(err))

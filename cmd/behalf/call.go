@@ -63,7 +63,8 @@ func (c *callCommand) build(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := c.request(ctx, method, base+"/proxy/"+url.PathEscape(c.Profile)+"/"+strings.TrimPrefix(c.Path, "/"), body)
+	path := strings.ReplaceAll(strings.TrimPrefix(c.Path, "/"), " ", "%20") // as people type it; net/http would send it so
+	req, err := c.request(ctx, method, base+"/proxy/"+url.PathEscape(c.Profile)+"/"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,8 @@ func (b *building) doors() []door {
 		{"PATCH", "/v1/assistants/{assistant}/proxy/{profile}/echo", body(map[string]string{"a": "b"}), nil, users, 200},
 		{"DELETE", "/v1/assistants/{assistant}/proxy/{profile}/echo", nil, nil, users, 200},
 		{"GET", "/v1/assistants/{assistant}/events", nil, nil, readers, 200},
+		{"POST", "/v1/discover", body(map[string]string{"url": b.Provider}), nil, editors, 200},
+		{"POST", "/v1/lint", body(map[string]any{"definition": b.Definition("Acorn")}), nil, editors, 200},
 		{"GET", "/v1/keys", nil, nil, heads, 200},
 		{"POST", "/v1/keys", body(map[string]string{"name": "n", "role": "viewer"}), nil, heads, 201},
 		{"DELETE", "/v1/keys/{new}", nil, b.newKey, heads, 204},

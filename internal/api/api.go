@@ -118,7 +118,6 @@ func (a *API) authenticated(ctx huma.Context, next func(huma.Context)) {
 
 // handle registers an operation whose handler is given the caller's scope.
 func handle[I, O any](a *API, op huma.Operation, do func(ctx context.Context, db store.Scope, in *I) (*O, error)) {
-	op.Errors = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}

@@ -87,6 +87,8 @@ func written(s *servertest.Server, c behalf.Connection) map[string]map[string]an
 		"POST " + at + "/connect-sessions":             {"profile": "acorn", "user": "1"},
 		"POST " + at + "/connect-sessions/cs_1/finish": {"code": "c", "verifier": "v", "user": "1"},
 		"PATCH " + at + "/connections/" + string(c.ID): {"default": true},
+		"POST /v1/discover":                            {"url": s.Provider},
+		"POST /v1/lint":                                {"definition": map[string]any{"name": "n"}},
 		"POST /v1/keys":                                {"name": "n", "role": "viewer"},
 		"POST " + at + "/token":                        {"profile": "acorn", "user": "42"},
 	}

@@ -43,10 +43,6 @@ func TestTheTokenGoesAsBearerUnlessSaidOtherwise(t *testing.T) {
 	}
 }
 
-func withFields(fields ...behalf.AuthorizationField) func(*behalf.Definition) {
-	return func(d *behalf.Definition) { d.AuthorizationFields = fields }
-}
-
 func TestFieldsGoWhereTheyBelongAndWin(t *testing.T) {
 	s := newStage(t, func(d *behalf.Definition) {
 		d.AdditionalFields = []behalf.AdditionalField{{Key: "pin", Type: behalf.FieldPassword}, {Key: "account", Value: "a b/ü?&", Visibility: behalf.Hidden}}
@@ -223,8 +219,10 @@ func TestWhichConnectionIsMeant(t *testing.T) {
 			},
 		} {
 			p := ask().Problem(t, 409, behalf.CodeConflict)
+			want := []string{string(second.ID), string(third.ID)}
 			slices.Sort(p.Connections)
-			if !slices.Equal(p.Connections, []string{string(second.ID), string(third.ID)}) {
+			slices.Sort(want)
+			if !slices.Equal(p.Connections, want) {
 				t.Errorf("candidates %v", p.Connections)
 			}
 		}

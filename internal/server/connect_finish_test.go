@@ -246,7 +246,12 @@ func TestTheSweepForgetsWhatIsNotFinished(t *testing.T) {
 	each(t, servertest.Setup{Assistant: finishing}, func(s *stage) {
 		of := s.begins("jane", "verifier", func(b *api.SessionBody) { b.ExpiresIn = 60 })
 		s.returns(s.browser(), of)
-		s.Clock.Advance(11 * time.Minute)
+		s.Clock.Advance(5 * time.Minute) // the link's time is over, that of finish is not
+		if err := s.sweep(); err != nil {
+			s.t.Fatal(err)
+		}
+		s.unusable(of, "pending")
+		s.Clock.Advance(6 * time.Minute)
 		if err := s.sweep(); err != nil {
 			s.t.Fatal(err)
 		}

@@ -78,7 +78,11 @@ func TestAnExpiredSessionGoesHome(t *testing.T) {
 	of := s.begin(s.Profile, func(b *api.SessionBody) { b.ReturnURL = "https://bot.example/back" })
 	b := s.browser()
 	back := b.agrees(b.presses(of))
+	another := s.begin(s.Profile, func(b *api.SessionBody) { b.ReturnURL = "https://bot.example/back" })
+	s.browser().presses(another)
 	s.Clock.Advance(16 * time.Minute)
+	s.ends(another, s.browser().get(another.link), expired) // a page: it is not this browser's home
+
 	p := b.get(back)
 	s.ends(of, p, outcome{http.StatusSeeOther, nil, "expired", "expired", "not used in time"})
 	if to := p.Header.Get("Location"); to != "https://bot.example/back?session="+of.ID+"&status=expired" {

@@ -63,13 +63,16 @@ func (s *Server) outer(mux http.Handler) http.Handler {
 // done recovers from a fault of ours and logs the request: its pattern, never
 // its path, which may hold the secret of a link.
 func (s *Server) done(w *status, r *http.Request, began time.Time) {
-	if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
-		s.log.Error("panic", "pattern", r.Pattern, "fault", fault, "stack", string(debug.Stack()))
-		if w.code == 0 {
-			plain(w, http.StatusInternalServerError, "Something went wrong on our side. It was logged.\n")
-		}
-	} else if fault != nil {
+	switch fault := recover(); {
+	case fault == nil:
+	case fault == http.ErrAbortHandler:
 		panic(fault) // ReverseProxy's way to cut a broken answer
+	default:
+		s.log.Error("panic", "pattern", r.Pattern, "fault", fault, "stack", string(debug.Stack()))
+		if w.code != 0 {
+			panic(http.ErrAbortHandler) // half an answer must not look whole
+		}
+		plain(w, http.StatusInternalServerError, "Something went wrong on our side. It was logged.\n")
 	}
 	s.log.Debug("request", "method", r.Method, "pattern", r.Pattern, "status", w.code, "took", s.cfg.Now().Sub(began))
 }

@@ -111,7 +111,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(failed, s.db.Close())
 }
 
-// drain lets requests and refreshes end, for as long as the operator gives.
+// drain lets requests and refreshes end, for as long as the operator gives to
+// each: an answer that streams for ever must not cost a rotated token.
 func (s *Server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StopTimeout)
 	defer cancel()
@@ -119,6 +120,8 @@ func (s *Server) drain() error {
 		s.log.Warn("requests were cut off", "err", err)
 		_ = s.http.Close()
 	}
+	ctx, cancel = context.WithTimeout(context.Background(), s.cfg.StopTimeout)
+	defer cancel()
 	return s.broker.Stop(ctx)
 }
 

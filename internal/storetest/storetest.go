@@ -22,15 +22,27 @@ import (
 
 // Clock is the machine's clock, moved by what the test wants.
 type Clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
+	mu      sync.Mutex
+	ahead   time.Duration
+	stopped time.Time
 }
 
 // Now returns the moved time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		return c.stopped.Add(c.ahead)
+	}
 	return time.Now().Add(c.ahead)
+}
+
+// Stop makes the clock stand still but for Advance, so that a busy machine
+// changes no outcome.
+func (c *Clock) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = time.Now()
 }
 
 // Advance moves the clock, backwards where d is negative.
@@ -112,11 +124,12 @@ func Definition(name, base string) behalf.Definition {
 // ClientSecret is that of a House's profile.
 const ClientSecret = "s3cr:t/+ %x"
 
-// New makes a House whose profile has the provider at the base URL; change may
-// be nil.
+// New makes a House, with a clock that stands still, whose profile has the
+// provider at the base URL; change may be nil.
 func New(t testing.TB, url, base string, change func(*behalf.Definition)) *House {
 	t.Helper()
 	clock := &Clock{}
+	clock.Stop()
 	h := &House{t: t, Clock: clock, DB: Open(t, url, clock.Now)}
 	h.System = h.DB.As(behalf.System("test"))
 	h.Assistant = h.NewAssistant("Support Bot")
