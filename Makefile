@@ -57,8 +57,8 @@ generate: ## Write what sqlc and templ generate
 	script/generate
 
 .PHONY: bench
-bench: ## Measure token reads and proxied calls against their limits
-	go run ./bench
+bench: ## Measure token reads and proxied calls against their limits (BENCH=-quick)
+	go run ./bench $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what building and testing have left
