@@ -65,7 +65,7 @@ func (d *drafter) named() {
 	name := d.m.Resource.Name
 	for _, raw := range []string{d.m.Resource.Identifier, d.m.Issuer} {
 		if name == "" {
-			name = hostOf(raw)
+			name = (&url.URL{Host: hostOf(raw)}).Hostname()
 		}
 	}
 	d.d.Name, d.d.Provider = name, name
@@ -76,7 +76,7 @@ func hostOf(raw string) string {
 	if err != nil {
 		return ""
 	}
-	return u.Hostname()
+	return strings.ToLower(u.Host)
 }
 
 // flow chooses the authorization type, and says which kind of grant is missing.
@@ -251,7 +251,7 @@ func (d *drafter) hosts() {
 		{"oauth.userinfo_url", d.d.OAuth.UserinfoURL, "userinfo endpoint, which receives access tokens,"},
 		{"oauth.revocation_url", d.d.OAuth.RevocationURL, "revocation endpoint, which receives the client secret,"},
 	} {
-		if host := hostOf(e.url); host != "" && !strings.EqualFold(host, issuer) {
+		if host := hostOf(e.url); host != "" && host != issuer {
 			d.note(e.field, "The %s is at %s and not at the issuer's host %s. Make sure that it is meant to be.", e.name, host, issuer)
 		}
 	}

@@ -82,9 +82,9 @@ func TestWhatMetadataLeavesOutOrDiffersIn(t *testing.T) {
 		name   string
 		change func(*oauth.Metadata)
 		check  func(behalf.Definition) bool
-		note   string // field and a piece of the message; "": none of the field is looked at
+		note   string // "field: piece of the message", or "!field" for none
 	}{
-		{"no client authentication is told: Basic", func(m *oauth.Metadata) { m.TokenAuthMethods = nil }, func(d behalf.Definition) bool { return d.OAuth.ClientAuth == behalf.ClientAuthBasic }, ""},
+		{"no client authentication is told: Basic", func(m *oauth.Metadata) { m.TokenAuthMethods = nil }, func(d behalf.Definition) bool { return d.OAuth.ClientAuth == behalf.ClientAuthBasic }, "!oauth.client_auth"},
 		{"only the body", func(m *oauth.Metadata) { m.TokenAuthMethods = []string{"client_secret_post"} }, func(d behalf.Definition) bool { return d.OAuth.ClientAuth == behalf.ClientAuthPost }, ""},
 		{"only public clients", func(m *oauth.Metadata) { m.TokenAuthMethods = []string{"none"} }, func(d behalf.Definition) bool { return d.OAuth.ClientAuth == behalf.ClientAuthNone }, ""},
 		{"a secret before a public client", func(m *oauth.Metadata) { m.TokenAuthMethods = []string{"none", "client_secret_post"} }, func(d behalf.Definition) bool { return d.OAuth.ClientAuth == behalf.ClientAuthPost }, ""},
@@ -98,8 +98,12 @@ func TestWhatMetadataLeavesOutOrDiffersIn(t *testing.T) {
 		}, ""},
 		{"no scopes are told, and userinfo is there", func(m *oauth.Metadata) { m.Scopes = nil }, func(d behalf.Definition) bool { return d.Scope[0].Value == "openid" }, ""},
 		{"no scopes are told at all", func(m *oauth.Metadata) { m.Scopes, m.UserinfoEndpoint = nil, "" }, func(d behalf.Definition) bool { return d.Scope == nil }, ""},
-		{"openid without keys", func(m *oauth.Metadata) { m.JWKSURI = "" }, func(d behalf.Definition) bool { return d.Scope[0].Value == "offline_access" && d.OAuth.UserinfoURL == "" }, "oauth.jwks_url: could not be checked"},
-		{"openid by shared secrets only", func(m *oauth.Metadata) { m.IDTokenAlgs = []string{"HS256"} }, func(d behalf.Definition) bool { return d.Scope[0].Value == "offline_access" }, "scope: HS256"},
+		{"openid without keys", func(m *oauth.Metadata) { m.JWKSURI = "" }, func(d behalf.Definition) bool {
+			return d.Scope[0].Value == "offline_access" && d.OAuth.UserinfoURL == ""
+		}, "oauth.jwks_url: could not be checked"},
+		{"openid by shared secrets only", func(m *oauth.Metadata) { m.IDTokenAlgs = []string{"HS256"} }, func(d behalf.Definition) bool {
+			return d.Scope[0].Value == "offline_access" && d.OAuth.AuthorizationParams == nil
+		}, "scope: HS256"},
 		{"no prompt consent", func(m *oauth.Metadata) { m.Prompts = []string{"login"} }, func(d behalf.Definition) bool { return d.OAuth.AuthorizationParams == nil }, ""},
 		{"prompt consent", func(m *oauth.Metadata) { m.Prompts = []string{"login", "consent"} }, func(d behalf.Definition) bool { return len(d.OAuth.AuthorizationParams) == 1 }, "oauth.authorization_params: §11"},
 		{"no refresh tokens", func(m *oauth.Metadata) { m.GrantTypes = []string{"authorization_code"} }, nil, "scope: refresh tokens"},
@@ -130,6 +134,12 @@ func TestWhatMetadataLeavesOutOrDiffersIn(t *testing.T) {
 			draft := behalf.Drafted(m)
 			if test.check != nil && !test.check(draft.Definition) {
 				t.Errorf("the draft is %+v", draft.Definition)
+			}
+			if field, not := strings.CutPrefix(test.note, "!"); not {
+				if slices.Contains(notedFields(draft), field) {
+					t.Errorf("a note on %s among %q", field, draft.Notes)
+				}
+				return
 			}
 			field, text, _ := strings.Cut(test.note, ": ")
 			if test.note != "" && !slices.ContainsFunc(draft.Notes, func(n behalf.Note) bool { return n.Field == field && strings.Contains(n.Message, text) }) {

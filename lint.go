@@ -62,7 +62,7 @@ const (
 // Known is what is known of a provider beside the definition: from discovery or
 // from the catalogue. Its zero value knows nothing.
 type Known struct {
-	ScopesSupported []string // the scopes that the provider offers; nil: not known
+	ScopesSupported []string // the scopes that the provider offers; empty: not known
 	Offline         []Param  // each makes the provider give a refresh token: {"access_type", "offline"}, {"scope", "offline_access"}
 }
 
@@ -160,7 +160,7 @@ func (l *linter) refreshToken() {
 	case len(l.known.Offline) > 0, l.asksOffline():
 	case contains(l.known.ScopesSupported, offlineAccess):
 		l.warn("scope", WarnNoRefreshToken, message, "Add the scope offline_access, which the provider offers.")
-	case l.known.ScopesSupported == nil && l.openIDAsked():
+	case len(l.known.ScopesSupported) == 0 && l.openIDAsked():
 		l.warn("scope", WarnNoRefreshToken, "Perhaps no refresh token will be issued: most OpenID providers give one only when offline access is asked for.",
 			"Add the scope offline_access, or the provider's own parameter, such as access_type=offline.")
 	}
@@ -225,9 +225,12 @@ func (l *linter) scopes() {
 			}
 			continue
 		}
+		if strings.Contains(row.Value, "{{") {
+			continue // what it will be is not known
+		}
 		l.separator(i, row.Value, separator)
 		for _, s := range splitScope(row.Value, separator) {
-			if l.known.ScopesSupported == nil || contains(l.known.ScopesSupported, s) || strings.Contains(s, "{{") {
+			if len(l.known.ScopesSupported) == 0 || contains(l.known.ScopesSupported, s) {
 				continue
 			}
 			message, fix := "The provider does not list a scope that is asked for, and may refuse the authorization.", "Compare the scope with the provider's list."
@@ -244,9 +247,7 @@ func (l *linter) scopes() {
 func (l *linter) separator(i int, value, separator string) {
 	other := map[string]string{" ": ",", ",": " "}[separator]
 	for _, s := range splitScope(value, separator) {
-		switch {
-		case strings.Contains(s, "{{"):
-		case other != "" && strings.Contains(s, other), other == "" && strings.ContainsAny(s, ", "):
+		if other != "" && strings.Contains(s, other) || other == "" && strings.ContainsAny(s, ", ") {
 			l.warn(indexed("scope", i)+".value", WarnSeparator, "Several scopes will be sent as one: they are not separated as scope_separator says.", "Separate them by the scope separator, or set it to the one that the provider wants.")
 			return
 		}

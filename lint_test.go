@@ -57,6 +57,7 @@ var lintCases = []struct {
 	}, behalf.Known{}, ""},
 	{"plain OAuth without a word of offline", func(d *behalf.Definition) { d.Scope[0].Value, d.OAuth.Issuer = "notes:read", "" }, behalf.Known{}, ""},
 	{"the implicit response", func(d *behalf.Definition) { d.OAuth.ResponseType, d.Scope[0].Value = "token", "openid" }, behalf.Known{}, "oauth.response_type implicit_response"},
+	{"PKCE, of which the implicit response has none", func(d *behalf.Definition) { d.OAuth.ResponseType, d.OAuth.PKCE = "token", behalf.PKCEOff }, behalf.Known{}, "oauth.response_type implicit_response"},
 	{"PKCE off", func(d *behalf.Definition) { d.OAuth.PKCE = behalf.PKCEOff }, behalf.Known{}, "oauth.pkce pkce_off"},
 	{"a hard-coded state", func(d *behalf.Definition) { d.AuthorizationURL += "&state=1" }, behalf.Known{}, "authorization_url state_hard_coded"},
 	{"a hard-coded state behind a semicolon, escaped", func(d *behalf.Definition) { d.AuthorizationURL += ";st%61te=1" }, behalf.Known{}, "authorization_url state_hard_coded"},
@@ -66,7 +67,7 @@ var lintCases = []struct {
 		"oauth.authorization_params[0].key parameter_overridden"},
 	{"a scope in the URL and none in the table", func(d *behalf.Definition) { d.AuthorizationURL += "&scope=y"; d.Scope, d.OAuth.Issuer = nil, "" }, behalf.Known{}, ""},
 	{"commas where spaces separate", func(d *behalf.Definition) { d.Scope[0].Value = "openid,offline_access read" }, behalf.Known{},
-		"scope no_refresh_token, oauth.issuer issuer_without_openid, scope[0].value scope_separator"},
+		"oauth.issuer issuer_without_openid, scope[0].value scope_separator"},
 	{"spaces where commas separate", func(d *behalf.Definition) {
 		d.OAuth.ScopeSeparator, d.Scope[0].Value = ",", "read write,openid,offline_access"
 	}, behalf.Known{}, "scope[0].value scope_separator"},
@@ -78,6 +79,9 @@ var lintCases = []struct {
 	}, behalf.Known{}, ""},
 	{"a scope that is not offered", func(d *behalf.Definition) { d.Scope[0].Required = false }, behalf.Known{ScopesSupported: []string{"openid", "offline_access"}}, "scope[0].value scope_not_offered"},
 	{"a required scope that is not offered", func(d *behalf.Definition) {}, behalf.Known{ScopesSupported: []string{"openid", "offline_access"}}, "scope[0].value scope_not_offered"},
+	{"scopes that only the connection knows", func(d *behalf.Definition) {
+		d.Scope = append(d.Scope, behalf.ScopeParam{Key: "scope", Value: `{{default account "a,b"}}`})
+	}, behalf.Known{ScopesSupported: []string{"openid", "notes:read", "offline_access"}}, ""},
 	{"a required parameter", func(d *behalf.Definition) { d.Scope[1].Required = true }, behalf.Known{}, "scope[1].required required_ignored"},
 	{"an issuer without openid", func(d *behalf.Definition) { d.Scope[0].Value = "offline_access" }, behalf.Known{}, "oauth.issuer issuer_without_openid"},
 	{"an issuer for iss alone", func(d *behalf.Definition) { d.Scope[0].Value, d.OAuth.RequireIss = "offline_access", true }, behalf.Known{}, ""},
@@ -102,6 +106,7 @@ var lintCases = []struct {
 		d.TokenURL, d.OAuth.RevocationURL = "http://[::1]:1/", "http://localhost/"
 	}, behalf.Known{}, ""},
 	{"an allowed host that no URL has", func(d *behalf.Definition) { d.API.AllowedHosts = append(d.API.AllowedHosts, "*.example.net") }, behalf.Known{}, "api.allowed_hosts[2] allowed_hosts_wide"},
+	{"an allowed host in other letters", func(d *behalf.Definition) { d.API.AllowedHosts[1] = "API.Acorn.Example" }, behalf.Known{}, ""},
 	{"no API", func(d *behalf.Definition) { d.API, d.Tenancy = behalf.API{}, nil }, behalf.Known{}, "api.base_url api_base_url_missing"},
 	{"a token that is sent nowhere", func(d *behalf.Definition) { d.SendToken = new(bool) }, behalf.Known{}, "authorization_fields token_not_sent"},
 	{"a token that an authorization field sends", func(d *behalf.Definition) {

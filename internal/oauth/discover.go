@@ -398,7 +398,7 @@ func challenge(h http.Header) map[string]string {
 			} else {
 				value, v = token(rest)
 			}
-			if name = strings.ToLower(name); params[name] == "" {
+			if name = strings.ToLower(name); visible(name) && params[name] == "" {
 				params[name] = value
 			}
 		}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,13 +22,24 @@ import (
 type site struct {
 	docs    map[string]string
 	answers map[string]http.HandlerFunc
-	asked   []string
 	url     string
 	other   string
+
+	mu    sync.Mutex
+	paths []string
+}
+
+// asked returns the paths that were asked for so far.
+func (s *site) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.paths)
 }
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.asked = append(s.asked, r.URL.EscapedPath())
+	s.mu.Lock()
+	s.paths = append(s.paths, r.URL.EscapedPath())
+	s.mu.Unlock()
 	if h := s.answers[r.URL.EscapedPath()]; h != nil {
 		h(w, r)
 		return
@@ -126,7 +139,7 @@ func TestMetadataIsFoundFromWhatPeoplePaste(t *testing.T) {
 		{name: "a resource that is the root", docs: map[string]string{prm: resourceDocument("", "{site}/as"), rfc + "/as": document("/as")},
 			from: "{site}", issuer: "{site}/as"},
 		{name: "a resource, by its 401", docs: map[string]string{"/meta": resourceDocument("/mcp", "{site}/as"), rfc + "/as": document("/as")},
-			answers: map[string]http.HandlerFunc{"/mcp": unauthorized(&s, `Basic realm="x, resource_metadata=\"nowhere\"", Bearer error="invalid_token", resource_metadata="{site}/meta", scope="a b"`)},
+			answers: map[string]http.HandlerFunc{"/mcp": unauthorized(&s, `Basic realm="\" resource_metadata=https://evil.example/ ", Bearer error="invalid_token", resource_metadata="{site}/meta", scope="a b"`)},
 			from:    "{site}/mcp", issuer: "{site}/as"},
 		{name: "a page below the resource, by its 401", docs: map[string]string{"/meta": resourceDocument("", "{site}/as"), rfc + "/as": document("/as")},
 			answers: map[string]http.HandlerFunc{"/a/b/c": unauthorized(&s, `Bearer resource_metadata={site}/meta`)}, from: "{site}/a/b/c", issuer: "{site}/as"},
@@ -252,8 +265,12 @@ func TestMetadataThatMustNotBeBelieved(t *testing.T) {
 					t.Errorf("outcome %q of %s", try.Outcome, try.URL)
 				}
 			}
-			if len(s.asked) > 40 {
-				t.Errorf("asked %d times", len(s.asked))
+			seen := map[string]bool{}
+			for _, try := range m.Tried {
+				if seen[try.URL] {
+					t.Errorf("asked twice: %s", try.URL)
+				}
+				seen[try.URL] = true
 			}
 		})
 	}
@@ -309,24 +326,73 @@ func TestASearchEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	begun := time.Now()
 	_, err := oauth.Discover(ctx, &http.Client{}, s.url)
-	if err == nil || time.Since(begun) > 5*time.Second || len(s.asked) > 1 {
-		t.Errorf("%v after %s and %d requests", err, time.Since(begun), len(s.asked))
+	if err == nil || time.Since(begun) > 5*time.Second || len(s.asked()) > 1 {
+		t.Errorf("%v after %s and %d requests", err, time.Since(begun), len(s.asked()))
 	}
 }
 
 func TestASearchIsBounded(t *testing.T) {
-	var n atomic.Int32
 	servers := make([]string, 500)
 	for i := range servers {
 		servers[i] = fmt.Sprintf(`"{site}/as%d"`, i)
 	}
-	s := (&site{docs: map[string]string{prm: `{"resource":"{site}","authorization_servers":[` + strings.Join(servers, ",") + `]}`}}).open(t)
-	client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		n.Add(1)
-		return http.DefaultTransport.RoundTrip(r)
-	})}
-	m, err := oauth.Discover(t.Context(), client, s.url)
-	if err == nil || n.Load() > 32 || len(m.Tried) > 40 {
-		t.Errorf("%v after %d requests and %d tries", err, n.Load(), len(m.Tried))
+	list := `{"resource":"{site}","authorization_servers":[` + strings.Join(servers, ",") + `]}`
+	winding := func(w http.ResponseWriter, r *http.Request) { // a redirect before every answer
+		if hops := r.URL.Query().Get("hop"); len(hops) < 3 {
+			http.Redirect(w, r, r.URL.EscapedPath()+"?hop="+hops+"x", http.StatusFound)
+			return
+		}
+		http.NotFound(w, r)
+	}
+	for _, test := range []struct {
+		name string
+		site *site
+		most int
+	}{
+		{"of many authorization servers a few are asked", &site{docs: map[string]string{prm: list}}, 25},
+		{"redirects count", &site{docs: map[string]string{prm: list}, answers: map[string]http.HandlerFunc{openid: winding}}, 32},
+		{"redirects count everywhere", &site{docs: map[string]string{prm: list}, answers: everywhere(winding)}, 32},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := test.site.open(t)
+			if m, err := s.discover(t, "{site}"); err == nil || len(s.asked()) > test.most || len(m.Tried) > 40 {
+				t.Errorf("%v after %d requests and %d tries", err, len(s.asked()), len(m.Tried))
+			}
+		})
+	}
+}
+
+// everywhere answers so at every address but that of the resource's document.
+func everywhere(h http.HandlerFunc) map[string]http.HandlerFunc {
+	answers := map[string]http.HandlerFunc{"": h, "/": h, openid: h, rfc: h, openid + "/": h}
+	for i := range 10 {
+		as := fmt.Sprintf("/as%d", i)
+		for _, at := range []string{as + openid, rfc + as, openid + as, as + rfc, as + openid + "/"} {
+			answers[at] = h
+		}
+	}
+	return answers
+}
+
+func TestAnHTTPSServerNamesNothingOnThisMachineByPlainHTTP(t *testing.T) {
+	inside := (&site{docs: map[string]string{"/meta": `{"resource":"{other}/mcp","authorization_servers":["{site}"]}`, openid: document("")}}).open(t)
+	for name, docs := range map[string]map[string]string{
+		"an endpoint":             {openid: document("", `"jwks_uri":"{other}/keys"`)},
+		"an authorization server": {prm: `{"resource":"{site}","authorization_servers":["{other}"]}`},
+		"a resource's metadata":   {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &site{docs: docs, other: inside.url, answers: map[string]http.HandlerFunc{}}
+			if len(docs) == 0 {
+				s.answers["/mcp"] = unauthorized(&s, `Bearer resource_metadata="{other}/meta"`)
+			}
+			server := httptest.NewTLSServer(s)
+			defer server.Close()
+			s.url, inside.other = server.URL, server.URL
+			m, err := oauth.Discover(t.Context(), server.Client(), server.URL+"/mcp")
+			if err == nil || len(inside.asked()) > 0 {
+				t.Errorf("%v: asked inside for %q, found %+v", err, inside.asked(), m)
+			}
+		})
 	}
 }

@@ -215,7 +215,7 @@ func safe(t *testing.T, raw, issuer string) {
 }
 
 func FuzzChallenge(f *testing.F) {
-	for _, s := range []string{`Bearer realm="a\"b", resource_metadata="https://x/y" , scope="a b"`, `Basic abc==,Bearer resource_metadata=https://x`, `"`, `= , = "a`, `a="\`} {
+	for _, s := range []string{`Bearer realm="a\"b", resource_metadata="https://x/y" , scope="a b"`, `Basic abc==,Bearer resource_metadata=https://x`, `"`, `= , = "a`, `a="\`, "\xb7=x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, header string) {

@@ -58,8 +58,8 @@ func TestAnErrorSaysTheSameToPeople(t *testing.T) {
 	for want, e := range map[string]oauth.Error{
 		"The refresh did not succeed: no connection.": {Op: oauth.OpRefresh, Reason: "no connection"},
 		"The code exchange did not succeed: the provider answered with an error (status 400). It says: invalid_grant: expired.": {Op: oauth.OpExchange, Reason: "the provider answered with an error", Status: 400, Code: "invalid_grant", Description: "expired."},
-		"The refresh did not succeed: refused. It says: gone.":          {Op: oauth.OpRefresh, Reason: "refused", Description: "gone"},
-		"The refresh did not succeed: refused. It says: invalid_grant.": {Op: oauth.OpRefresh, Reason: "refused", Code: "invalid_grant"},
+		"The refresh did not succeed: refused. It says: gone.":                                                                  {Op: oauth.OpRefresh, Reason: "refused", Description: "gone"},
+		"The refresh did not succeed: refused. It says: invalid_grant.":                                                         {Op: oauth.OpRefresh, Reason: "refused", Code: "invalid_grant"},
 	} {
 		if got := e.Sentence(); got != want {
 			t.Errorf("%q, want %q", got, want)
