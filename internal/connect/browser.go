@@ -21,10 +21,23 @@ func (c *Connect) cookie(id behalf.SessionID) string {
 	return name
 }
 
-// bind gives a browser the secret whose hash its session keeps.
-func (c *Connect) bind(w http.ResponseWriter, s behalf.ConnectSession, browser secret.Text) {
+// give hands a browser a secret of its own. The page that asks does so, and
+// binds nothing by it; Continue binds the session to what the browser holds. So
+// the answer to a first click may get lost in a second one.
+func (c *Connect) give(w http.ResponseWriter, s behalf.ConnectSession, browser secret.Text) {
 	http.SetCookie(w, &http.Cookie{Name: c.cookie(s.ID), Value: browser.Reveal(), Path: "/", HttpOnly: true, Secure: c.secure(),
 		SameSite: http.SameSiteLaxMode, MaxAge: int((behalf.MaxSessionLifetime + behalf.FinishLifetime) / time.Second)})
+}
+
+// held returns the secret that the browser was given for the session. Of
+// several, which only somebody else on this host can have set, none counts, nor
+// does what has not the length of secret.Random.
+func (c *Connect) held(r *http.Request, s behalf.ConnectSession) secret.Text {
+	got := r.CookiesNamed(c.cookie(s.ID))
+	if len(got) != 1 || len(got[0].Value) != 43 {
+		return secret.Text{}
+	}
+	return secret.New(got[0].Value)
 }
 
 // sameBrowser reports whether the request comes from the browser that pressed

@@ -50,7 +50,8 @@ func (c *Connect) Fragment(w http.ResponseWriter, r *http.Request) {
 }
 
 // fragment answers a callback without a query. A browser keeps what stands
-// behind # to itself, so only a script can bring it: for profiles that opted in.
+// behind # to itself, so only a script can bring it. Whether the profile has
+// opted in to that is decided when it has come.
 func (c *Connect) fragment(w http.ResponseWriter, r *http.Request) {
 	renderFragment(w, r, fragmentPage{Action: "/callback/" + url.PathEscape(r.PathValue("profile"))}, "")
 }

@@ -52,6 +52,9 @@ func (c *Connect) Open(w http.ResponseWriter, r *http.Request) {
 		x.outcome(w, r, otherBrowser, behalf.Outcome{}) // what was typed is not for this one to see
 		return
 	}
+	if c.held(r, x.session).Empty() {
+		c.give(w, x.session, secret.Random())
+	}
 	x.show(w, r, nil, http.StatusOK)
 }
 
@@ -59,29 +62,39 @@ func (c *Connect) Open(w http.ResponseWriter, r *http.Request) {
 // the browser, and sends it to the provider.
 func (c *Connect) Continue(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	for tries := 3; !c.proceed(w, r, tries == 1); tries-- {
+	}
+}
+
+// proceed reports whether it has answered. It has not where another click of
+// the same person was quicker: then the session is read again, unless this is
+// the last try.
+func (c *Connect) proceed(w http.ResponseWriter, r *http.Request, last bool) bool {
 	x, ok := c.enter(w, r)
 	if !ok {
-		return
+		return true
 	}
 	if err := r.ParseForm(); err != nil {
 		x.show(w, r, []behalf.FieldError{{Message: "The form could not be read; try again."}}, http.StatusBadRequest)
-		return
+		return true
 	}
 	if len(x.session.BrowserHash) > 0 && !c.sameBrowser(r, x.session) {
 		x.outcome(w, r, otherBrowser, behalf.Outcome{})
-		return
+		return true
 	}
 	if r.PostForm.Has("decline") {
 		c.end(w, r, x, behalf.SessionDeclined, behalf.Outcome{Code: "declined", Detail: "The person chose not to connect.", Fix: "Nothing is wrong. Offer a new link when they want to."})
-		return
+		return true
 	}
 	changed, wrong := x.take(r)
 	if len(wrong) > 0 {
 		x.show(w, r, wrong, http.StatusUnprocessableEntity)
-		return
+		return true
 	}
 	target, err := c.depart(w, r, x, changed)
 	switch {
+	case errors.Is(err, store.ErrStale) && !last:
+		return false
 	case errors.Is(err, store.ErrStale):
 		x.outcome(w, r, busy, behalf.Outcome{})
 	case behalf.CodeOf(err) == behalf.CodeInvalid:
@@ -91,22 +104,29 @@ func (c *Connect) Continue(w http.ResponseWriter, r *http.Request) {
 	default:
 		renderGo(w, r, goPage{Provider: x.profile.Provider, URL: target}, x.session.Locale)
 	}
+	return true
+}
+
+func (c *Connect) byLink(r *http.Request) (run, error) {
+	db, s, err := c.db.SessionByLink(r.Context(), secret.New(r.PathValue("link")))
+	if err != nil {
+		return run{}, err
+	}
+	return c.load(r, db, s)
 }
 
 // enter finds the session of a link, and answers itself where there is nothing
 // to run any more.
 func (c *Connect) enter(w http.ResponseWriter, r *http.Request) (run, bool) {
-	db, s, err := c.db.SessionByLink(r.Context(), secret.New(r.PathValue("link")))
-	switch {
-	case behalf.CodeOf(err) == behalf.CodeNotFound:
-		renderOutcome(w, r, outcomePage{Kind: unknown}, "")
-		return run{}, false
-	case err != nil:
-		c.unavailable(w, r, err)
-		return run{}, false
+	x, err := c.byLink(r)
+	for tries := 0; errors.Is(err, store.ErrStale) && tries < 5; tries++ {
+		x, err = c.byLink(r) // another click moved it between two reads
 	}
-	x, err := c.load(r, db, s)
+	s := x.session
 	switch {
+	case s.ID == "" && behalf.CodeOf(err) == behalf.CodeNotFound:
+		renderOutcome(w, r, outcomePage{Kind: unknown}, "")
+		return x, false
 	case behalf.CodeOf(err) == behalf.CodeNotFound:
 		c.deleted(w, r, x)
 		return x, false
@@ -271,7 +291,8 @@ func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed 
 		return "", err
 	}
 	s := x.session
-	if changed || x.secrets.State.Empty() || s.ProfileVersion != x.profile.Version {
+	again := !changed && !x.secrets.State.Empty() && s.ProfileVersion == x.profile.Version
+	if !again {
 		a := oauth.NewAttempt()
 		x.secrets.State, x.secrets.CodeVerifier, x.secrets.Nonce = a.State, a.CodeVerifier, a.Nonce
 	}
@@ -282,9 +303,15 @@ func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed 
 	if len(overridden) > 0 {
 		c.cfg.Log.Warn("the authorization URL sets parameters that are ours; they were replaced", "profile", s.Profile, "parameters", overridden)
 	}
-	var browser secret.Text
+	if again && s.Status == behalf.SessionRedirected {
+		return target, nil // as it was kept by the click before
+	}
+	browser := c.held(r, s)
+	fresh := browser.Empty()
+	if fresh {
+		browser = secret.Random() // of a browser that shows no cookie it was given
+	}
 	if len(s.BrowserHash) == 0 {
-		browser = secret.Random()
 		s.BrowserHash = secret.Hash(browser)
 	}
 	s.Status, s.RedirectedAt, s.ProfileVersion = behalf.SessionRedirected, c.db.Now(), x.profile.Version
@@ -292,8 +319,8 @@ func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed 
 	if err := x.db.SaveSession(r.Context(), s, x.secrets); err != nil {
 		return "", err
 	}
-	if !browser.Empty() {
-		c.bind(w, s, browser) // not before it is kept: of two clicks the loser must not take the winner's place
+	if fresh {
+		c.give(w, s, browser) // not before it is kept: of two clicks the loser must not take the winner's place
 	}
 	return target, nil
 }

@@ -199,6 +199,28 @@ func TestManyContinuesAtOnceLeadToOneRequest(t *testing.T) {
 	s.connected(of, b.connects(of))
 }
 
+// On a slow line people click twice, and the answer to the first click is lost
+// with its cookie. The page gave the browser its own before.
+func TestTheAnswerToAFirstClickMayGetLost(t *testing.T) {
+	each(t, servertest.Setup{}, func(s *stage) {
+		of := s.begin(s.Profile)
+		b := s.browser()
+		b.get(of.link)
+		pages := make([]page, 4)
+		var wg sync.WaitGroup
+		for i := range pages {
+			wg.Go(func() { pages[i] = b.post(of.link, nil) })
+		}
+		wg.Wait()
+		for _, p := range pages {
+			if p.Status != http.StatusOK || p.onward() != pages[0].onward() || len(p.Header.Values("Set-Cookie")) != 0 {
+				s.t.Errorf("status %d: %s", p.Status, p.text)
+			}
+		}
+		s.connected(of, b.get(b.agrees(pages[0].onward())))
+	})
+}
+
 func TestWhileACallbackIsWorkedOn(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, servertest.Setup{})

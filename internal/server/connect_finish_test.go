@@ -226,6 +226,16 @@ func TestFinishIsRefused(t *testing.T) {
 		}
 		s.unusable(of, "expired")
 		s.forgotten(of)
+
+		// A link that is good for an hour does not keep what it brought that long.
+		of = s.begins("june", "verifier", func(b *api.SessionBody) { b.ExpiresIn = 3600 })
+		s.returns(s.browser(), of)
+		s.Clock.Advance(11 * time.Minute)
+		if err := s.sweep(); err != nil {
+			s.t.Fatal(err)
+		}
+		s.unusable(of, "expired")
+		s.forgotten(of)
 	})
 }
 

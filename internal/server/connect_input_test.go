@@ -62,7 +62,7 @@ func TestATenantThatIsNoNameIsRefusedBeforeAnyCall(t *testing.T) {
 				}
 				of := s.begin(ask.profile)
 				s.asked(of, s.browser().post(of.link, values("tenant", tenant)), http.StatusUnprocessableEntity, "tenant", "")
-				s.asked(of, s.browser().post(of.link, nil), http.StatusUnprocessableEntity, "tenant", "Required")
+				s.asked(of, s.browser().post(of.link, nil), http.StatusUnprocessableEntity, "tenant", "")
 			})
 		}
 	}

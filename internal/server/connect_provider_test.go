@@ -159,7 +159,7 @@ func TestAConnectSessionWhoseIDToken(t *testing.T) {
 	s := newStage(t, servertest.Setup{Profile: openID})
 	s.suffer(t, s.Profile, []fault{
 		{"is missing is not connected", simulator.Switches{NoIDToken: true}, failed("protocol", "malformed")},
-		{"is not signed is not connected", simulator.Switches{IDTokenAlgNone: true}, failed("protocol", "oauth: id_token")},
+		{"is not signed is not connected", simulator.Switches{IDTokenAlgNone: true}, failed("protocol", "The id_token did not succeed")},
 		{"is signed with the client secret is not connected", simulator.Switches{IDTokenHS256Secret: true}, failed("protocol", "algorithm that is not allowed")},
 		{"is signed with the public key as a secret is not connected", simulator.Switches{IDTokenHS256PublicKey: true}, failed("protocol", "algorithm that is not allowed")},
 		{"is signed by an unknown key is not connected", simulator.Switches{IDTokenUnknownKid: true}, failed("protocol", "no key of the server made its signature")},
@@ -172,7 +172,7 @@ func TestAConnectSessionWhoseIDToken(t *testing.T) {
 		{"has expired is not connected", simulator.Switches{IDTokenExpired: true}, failed("protocol", "exp has passed")},
 		{"names nobody is not connected", simulator.Switches{IDTokenNoSub: true}, failed("protocol", "sub is missing")},
 		{"belongs to another access token is not connected", simulator.Switches{IDTokenBadAtHash: true}, failed("protocol", "at_hash is not of this access token")},
-		{"names somebody else than userinfo is not connected", simulator.Switches{UserinfoOtherSub: true}, failed("protocol", "userinfo: the reply's subject is not the ID token's")},
+		{"names somebody else than userinfo is not connected", simulator.Switches{UserinfoOtherSub: true}, failed("protocol", "the reply's subject is not the ID token's")},
 		{"is good, with a userinfo that refuses, is not connected", simulator.Switches{APIAlways401: true}, failed("refused", "userinfo")},
 	})
 	for name, sw := range map[string]simulator.Switches{"RS256": {}, "ES256": {IDTokenES256: true}} {
@@ -201,7 +201,7 @@ func TestAConnectSessionWhoseCheckURL(t *testing.T) {
 		body   string
 		want   outcome
 	}{
-		{"answers 403 is refused", 403, `{"error":{"message":"no seat in this plan"}}`, failed("refused", "check: the provider answered with an error (status 403)")},
+		{"answers 403 is refused", 403, `{"error":{"message":"no seat in this plan"}}`, failed("refused", "The check did not succeed: the provider answered with an error (status 403)")},
 		{"answers 401 is refused", 401, ``, failed("refused", "status 401")},
 		{"answers 500 is ambiguous", 500, `<h1>oops</h1>`, failed("ambiguous", "status 500")},
 		{"says an error with status 200 has failed", 200, `{"error":"account_suspended"}`, failed("ambiguous", "account_suspended")},

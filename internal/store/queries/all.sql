@@ -167,7 +167,8 @@ UPDATE connect_sessions SET profile_version = @profile_version, tenant = @tenant
 WHERE id = @id AND assistant = @assistant AND version = @version;
 
 -- name: OverdueSessions :many
-SELECT * FROM connect_sessions WHERE ended_at = 0 AND expires_at <= @now AND (status <> 'pending' OR returned_at <= @pending_since) ORDER BY expires_at LIMIT CAST(sqlc.arg(max) AS BIGINT);
+SELECT * FROM connect_sessions WHERE ended_at = 0
+    AND (status <> 'pending' AND expires_at <= @now OR status = 'pending' AND returned_at <= @pending_since) ORDER BY expires_at LIMIT CAST(sqlc.arg(max) AS BIGINT);
 
 -- name: InsertAudit :exec
 INSERT INTO audit (node, seq, at, actor, assistant, action, object, detail, count)

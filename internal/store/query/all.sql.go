@@ -925,7 +925,8 @@ func (q *Queries) MovePointer(ctx context.Context, arg MovePointerParams) (int64
 }
 
 const overdueSessions = `-- name: OverdueSessions :many
-SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE ended_at = 0 AND expires_at <= $1 AND (status <> 'pending' OR returned_at <= $2) ORDER BY expires_at LIMIT CAST($3 AS BIGINT)
+SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE ended_at = 0
+    AND (status <> 'pending' AND expires_at <= $1 OR status = 'pending' AND returned_at <= $2) ORDER BY expires_at LIMIT CAST($3 AS BIGINT)
 `
 
 type OverdueSessionsParams struct {
