@@ -136,9 +136,19 @@ func matchReturn(t, u *url.URL) bool {
 // dotted reports whether a server that decodes more than it should would find
 // "." or ".." among the segments of an escaped path.
 func dotted(path string) bool {
-	decoded := strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/", `\`, "/").Replace(strings.ToLower(path))
-	for s := range strings.SplitSeq(decoded, "/") {
-		if s, _, _ = strings.Cut(s, ";"); s == "." || s == ".." {
+	for range 5 {
+		decoded, err := url.PathUnescape(path)
+		if err != nil || decoded == path {
+			break
+		}
+		path = decoded
+	}
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return true
+	}
+	for s := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
+		s, _, _ = strings.Cut(s, ";")
+		if s = strings.TrimSpace(s); s == "." || s == ".." {
 			return true
 		}
 	}

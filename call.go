@@ -57,7 +57,7 @@ func (p *Plan) AuthorizeURL(v Values, raw string, now func() time.Time) (Authori
 
 func (p *Plan) authorize(v Values, base *url.URL, c Call, now func() time.Time) (Authorized, error) {
 	a := Authorized{Secrets: v.secrets()}
-	path, query := map[string]string{}, [][2]string{}
+	path, query := pathFields{all: map[string]string{}, open: map[string]string{}}, [][2]string{}
 	if p.SendsToken() && v.Credential != nil {
 		token := v.Credential.AccessToken
 		a.Header = append(a.Header, Filled{-1, "Authorization", "Bearer " + token.Reveal()})
@@ -82,7 +82,10 @@ func (p *Plan) authorize(v Values, base *url.URL, c Call, now func() time.Time) 
 		case InQuery:
 			query = append(query, [2]string{f.Key, value})
 		case InPath:
-			path[f.Key] = value
+			path.all[f.Key] = value
+			if !isSecret && !f.Secret {
+				path.open[f.Key] = value
+			}
 		}
 	}
 	var err error
@@ -95,17 +98,25 @@ func (p *Plan) authorize(v Values, base *url.URL, c Call, now func() time.Time) 
 	return a, nil
 }
 
+// pathFields fill {key} in a path: all of them where the profile has written
+// it, and those that are not secret where the assistant has. An application may
+// answer with the path that it was asked for.
+type pathFields struct{ all, open map[string]string }
+
 // joined puts the call's path and query behind the base URL's. Parameters that
 // the profile sets replace those of the same name that the assistant sent.
-func joined(base *url.URL, c Call, path map[string]string, query [][2]string) (*url.URL, error) {
+func joined(base *url.URL, c Call, path pathFields, query [][2]string) (*url.URL, error) {
 	u := *base
-	escaped := base.EscapedPath()
+	escaped, _, err := expand.FillPathParams(base.EscapedPath(), path.all)
+	if err != nil {
+		return nil, Invalid("path", "%s", sentence(err))
+	}
 	if c.Path != "" && c.Path != "/" {
 		escaped = strings.TrimSuffix(escaped, "/") + c.Path
 	} else if c.Path == "/" && !strings.HasSuffix(escaped, "/") {
 		escaped += "/"
 	}
-	filled, missing, err := expand.FillPathParams(escaped, path)
+	filled, missing, err := expand.FillPathParams(escaped, path.open)
 	switch {
 	case err != nil:
 		return nil, Invalid("path", "%s", sentence(err))

@@ -1,6 +1,7 @@
 package behalf
 
 import (
+	"slices"
 	"time"
 
 	"github.com/behalf-dev/behalf/internal/expand"
@@ -63,6 +64,22 @@ func (p *Plan) CheckURLFor(v Values, now func() time.Time) (string, error) {
 	f := filler{plan: p, values: v, now: now}
 	u := f.url("check_url", p.checkURL)
 	return u, f.err
+}
+
+// Origins returns where the secrets of a connection with these values are sent.
+func (p *Plan) Origins(v Values, now func() time.Time) ([]string, error) {
+	f := filler{plan: p, values: v, now: now}
+	var out []string
+	for field, u := range p.templates() {
+		if field == "authorization_url" || field == "oauth.jwks_url" {
+			continue // nothing secret goes there
+		}
+		if o := originOf(f.url(field, u)); !contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	slices.Sort(out)
+	return out, f.err
 }
 
 // APIURL returns the template of the API base URL; nil where the profile has none.

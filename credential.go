@@ -1,6 +1,8 @@
 package behalf
 
 import (
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/behalf-dev/behalf/internal/secret"
@@ -38,4 +40,24 @@ func (c Credential) Merged(got Credential) Credential {
 type Inputs struct {
 	Fields   map[string]secret.Text // additional fields by key
 	Captured map[string]string      // what the provider returned and the profile keeps
+	Origins  []string               // where the connection's secrets may be sent; none: it was not made by a session
+}
+
+// MaySend returns nil where the connection was authorized for the origin of a
+// URL. A profile whose hosts were changed afterwards does not take the tokens
+// of its users with it.
+func (in Inputs) MaySend(raw string) error {
+	if len(in.Origins) == 0 || raw == "" || contains(in.Origins, originOf(raw)) {
+		return nil
+	}
+	return Errorf(CodeAuthorizationRequired, "The profile names another host now than when the end user authorized; they must authorize again.")
+}
+
+// originOf returns the scheme, host and port of a filled URL.
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host)
 }

@@ -88,6 +88,8 @@ func writeOnly(value string) bool {
 	switch {
 	case t.Literal():
 		return value != ""
+	case !t.OnlyNames(): // {{base64 "id:secret"}}
+		return true
 	case literal == "", literal == "bearer", literal == "basic", literal == "token", literal == "bot":
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -57,6 +58,9 @@ func Compile(d Definition) (*Plan, error) {
 	d = d.Finished()
 	p := &Plan{Definition: d, fieldPatterns: map[string]*regexp.Regexp{}}
 	var e problems
+	if e.rows(d); len(e) > 0 {
+		return nil, e.err() // before any work is done for them
+	}
 	p.general(&e)
 	p.tenancy(&e)
 	p.urls(&e)
@@ -70,6 +74,22 @@ func Compile(d Definition) (*Plan, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// rows bounds the lists of a definition.
+func (p *problems) rows(d Definition) {
+	for field, n := range map[string]int{
+		"scope": len(d.Scope), "additional_fields": len(d.AdditionalFields), "authorization_fields": len(d.AuthorizationFields), "auth_error": len(d.AuthError),
+		"api.allowed_hosts": len(d.API.AllowedHosts), "oauth.authorization_params": len(d.OAuth.AuthorizationParams),
+		"oauth.token_params": len(d.OAuth.TokenParams), "oauth.refresh_params": len(d.OAuth.RefreshParams),
+	} {
+		if n > maxRows {
+			p.add(field, "Expected at most %d rows.", maxRows)
+		}
+	}
+	if d.Tenancy != nil && len(d.Tenancy.Allowed) > 1000 {
+		p.add("tenancy.allowed", "Expected at most 1000 tenants.")
+	}
 }
 
 func (p *Plan) general(e *problems) {
@@ -243,6 +263,11 @@ func (p *Plan) tenancy(e *problems) {
 	}
 }
 
+const (
+	maxProgram = 2000 // instructions of one pattern
+	maxRows    = 50   // of each list of a definition
+)
+
 // pattern compiles a regular expression that must match the whole value. Go's
 // engine runs in linear time; the bounds keep its programs small.
 func (p *problems) pattern(field, text string) *regexp.Regexp {
@@ -253,12 +278,16 @@ func (p *problems) pattern(field, text string) *regexp.Regexp {
 		p.add(field, "Expected at most 500 characters.")
 		return nil
 	}
-	re, err := regexp.Compile(`^(?:` + text + `)$`)
+	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		p.add(field, "Expected a regular expression (RE2 syntax).")
 		return nil
 	}
-	return re
+	if prog, err := syntax.Compile(parsed.Simplify()); err != nil || len(prog.Inst) > maxProgram {
+		p.add(field, "Expected a simpler regular expression: its repetitions make it too large.")
+		return nil
+	}
+	return regexp.MustCompile(`^(?:` + text + `)$`)
 }
 
 func (p *Plan) additional(e *problems) {
@@ -323,12 +352,12 @@ func (p *Plan) authorization(e *problems) {
 var positions = map[Placement]expand.Position{InHeader: expand.Header, InPayload: expand.JSON, InQuery: expand.Query, InPath: expand.Plain}
 
 // hopHeaders belong to one connection or to us; no profile may set them.
-var hopHeaders = []string{"connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+var hopHeaders = []string{"connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "via"}
 
 func (p *Plan) placement(e *problems, at string, f AuthorizationField) {
 	switch f.In {
 	case InHeader:
-		if !isToken(f.Key) || contains(hopHeaders, strings.ToLower(f.Key)) {
+		if lower := strings.ToLower(f.Key); !isToken(f.Key) || contains(hopHeaders, lower) || strings.HasPrefix(lower, "behalf-") {
 			e.add(at+".key", "Expected the name of a header that may be set on a call.")
 		}
 	case InPayload, InQuery:
@@ -443,6 +472,7 @@ func (p *Plan) names(e *problems) {
 		check(field, u.Names(), false)
 		p.wholeHosts(e, field, u)
 	}
+	p.browserSees(e)
 	if p.issuer != nil {
 		check("oauth.issuer", p.issuer.Names(), false)
 	}
@@ -480,6 +510,34 @@ func (p *Plan) wholeHosts(e *problems, field string, u *expand.URL) {
 		e.add("api.allowed_hosts", "Required: a URL begins with a value that the provider returns.")
 	case len(u.Enumerated()) > 0:
 		e.add("api.allowed_hosts", "Required: a placeholder decides the whole host of a URL.")
+	}
+}
+
+// browserSees keeps password fields out of what goes through a browser: its
+// history, its logs, and whoever edits a profile without knowing the value.
+func (p *Plan) browserSees(e *problems) {
+	refuse := func(field string, names []string) {
+		for _, n := range names {
+			if f := p.field(n); f != nil && f.Type == FieldPassword {
+				e.add(field, "{{%s}} is a password field, and this goes through the browser.", n)
+			}
+		}
+	}
+	if p.authorizationURL != nil {
+		refuse("authorization_url", p.authorizationURL.Names())
+	}
+	if p.issuer != nil {
+		refuse("oauth.issuer", p.issuer.Names())
+	}
+	for i, t := range p.scope {
+		if t.text != nil {
+			refuse(indexed("scope", i)+".value", t.text.Names())
+		}
+	}
+	for i, t := range p.authParams {
+		if t.text != nil {
+			refuse(indexed("oauth.authorization_params", i)+".value", t.text.Names())
+		}
 	}
 }
 
@@ -547,7 +605,7 @@ func (p *Plan) CheckField(key string, value interface{ Reveal() string }) error 
 	switch re := p.fieldPatterns[key]; {
 	case v == "" && f.Required:
 		return Invalid(key, "Required.")
-	case len(v) > maxText || !clean(v):
+	case len(v) > maxText || re != nil && len(v) > maxName || !clean(v):
 		return Invalid(key, "Expected one line of at most %d characters.", maxText)
 	case v != "" && re != nil && !re.MatchString(v) && f.Hint != "":
 		return Invalid(key, "It does not have the form that is expected here: %s.", strings.TrimSuffix(f.Hint, "."))
@@ -564,24 +622,38 @@ func (p *problems) nested(prefix string, err error) {
 	}
 }
 
-// Hosts that a definition sends its client secret to; a change asks for the
-// secret again.
-func (p *Plan) secretOrigins() []string {
+// origins returns what the templates can become, as scheme and host pattern.
+// Where the tenant decides a part of the host, which tenants there are belongs
+// to it; where it decides all of it, so do the allowed hosts.
+func (p *Plan) origins(urls ...*expand.URL) []string {
 	var out []string
-	for _, u := range []*expand.URL{p.tokenURL, p.refreshURL, p.revocationURL} {
-		if u != nil {
-			out = append(out, u.Scheme()+"://"+u.HostPattern())
+	for _, u := range urls {
+		if u == nil {
+			continue
+		}
+		hosts := []string{u.HostPattern()}
+		if hosts[0] == "" {
+			hosts = p.HostPatterns
+		}
+		for _, h := range hosts {
+			origin := u.Scheme() + "://" + h
+			if p.Tenancy != nil && (u.HostPattern() == "" || strings.Contains(h, "*")) {
+				origin += " " + p.Tenancy.Pattern + " " + strings.Join(p.Tenancy.Allowed, " ")
+			}
+			out = append(out, origin)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
-// SecretMoves reports whether next would send the client secret, or a secret
-// field, somewhere that p does not.
+// SecretMoves reports whether next would send the client secret somewhere that
+// p does not.
 func (p *Plan) SecretMoves(next *Plan) bool {
-	old := p.secretOrigins()
-	for _, o := range next.secretOrigins() {
+	return moves(p.origins(p.tokenURL, p.refreshURL, p.revocationURL), next.origins(next.tokenURL, next.refreshURL, next.revocationURL))
+}
+
+func moves(old, now []string) bool {
+	for _, o := range now {
 		if !slices.Contains(old, o) {
 			return true
 		}
@@ -589,26 +661,13 @@ func (p *Plan) SecretMoves(next *Plan) bool {
 	return false
 }
 
-// CallsMove is the same for the hosts that calls may go to, and for a way there
-// that is open to read.
+// CallsMove is the same for secret fields, which any request of the profile may
+// carry.
 func (p *Plan) CallsMove(next *Plan) bool {
-	if next.readable() && !p.readable() {
-		return true
-	}
-	for _, h := range next.HostPatterns {
-		if !slices.Contains(p.HostPatterns, h) {
-			return true
-		}
-	}
-	return false
+	return moves(p.origins(p.carriers()...), next.origins(next.carriers()...)) || moves(p.HostPatterns, next.HostPatterns)
 }
 
-// readable reports whether a URL of the profile is http.
-func (p *Plan) readable() bool {
-	for _, u := range p.templates() {
-		if u.Scheme() == "http" {
-			return true
-		}
-	}
-	return false
+// carriers are the URLs that a field of the profile may be sent to.
+func (p *Plan) carriers() []*expand.URL {
+	return []*expand.URL{p.tokenURL, p.refreshURL, p.revocationURL, p.userinfoURL, p.checkURL, p.apiURL, p.authorizationURL}
 }

@@ -104,6 +104,7 @@ func (s ConnectSession) Expired(now time.Time) bool {
 // SessionSecrets is what of a session is sealed.
 type SessionSecrets struct {
 	Fields       map[string]secret.Text // additional fields, as typed or as the assistant sent them
+	TenantFixed  bool                   // the assistant named the tenant; the person does not choose
 	State        secret.Text
 	CodeVerifier secret.Text
 	Nonce        secret.Text
@@ -115,6 +116,7 @@ type SessionResult struct {
 	Credential Credential
 	Account    Account
 	Captured   map[string]string
+	Origins    []string // as Inputs keep them
 }
 
 // NewSession is what an assistant asks for.

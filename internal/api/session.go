@@ -36,7 +36,7 @@ type SessionBody struct {
 	ReturnURL       string            `json:"return_url,omitempty" doc:"One of the assistant's return URLs. Required where finish is on."`
 	FinishChallenge string            `json:"finish_challenge,omitempty" doc:"base64url(SHA-256(verifier)), where your backend keeps the verifier for this user. Required where finish is on."`
 	Locale          string            `json:"locale,omitempty" doc:"BCP 47 tag of the page's language."`
-	ExpiresIn       int64             `json:"expires_in,omitempty" minimum:"60" maximum:"3600" doc:"Seconds, 60 to 3600; 900 by default."`
+	ExpiresIn       int64             `json:"expires_in,omitempty" doc:"Seconds, 60 to 3600; 900 by default."`
 }
 
 // FinishBody confirms a session.
@@ -62,10 +62,19 @@ func (a *API) createSession(ctx context.Context, db store.Scope, in *struct {
 	}
 	b := in.Body
 	s, link, err := a.cfg.Connect.Begin(ctx, db, x, behalf.NewSession{Profile: b.Profile, User: b.User, UserName: b.UserName, Tenant: b.Tenant, Fields: texts(b.Fields),
-		ReturnURL: b.ReturnURL, FinishChallenge: b.FinishChallenge, Locale: b.Locale, Lifetime: time.Duration(b.ExpiresIn) * time.Second})
+		ReturnURL: b.ReturnURL, FinishChallenge: b.FinishChallenge, Locale: b.Locale, Lifetime: seconds(b.ExpiresIn)})
 	out := output(viewSession(s, db.Now()))
 	out.Body.URL = link
 	return out, err
+}
+
+// seconds returns what can be no lifetime for a number that is out of reach:
+// multiplied it could come out as a good one.
+func seconds(n int64) time.Duration {
+	if n < 0 || n > int64(behalf.MaxSessionLifetime/time.Second) {
+		return -1
+	}
+	return time.Duration(n) * time.Second
 }
 
 func texts(m map[string]string) map[string]secret.Text {

@@ -40,6 +40,9 @@ func (b *Broker) revoke(ctx context.Context, g Good) {
 		return
 	}
 	cfg, err := p.Plan.Config(g.Values(p), "", newestSecret(p, b.db.Now())[0], b.db.Now)
+	if err == nil {
+		err = g.Inputs.MaySend(cfg.RevocationURL)
+	}
 	if err != nil {
 		b.cfg.Log.Warn("revocation could not be sent", "connection", g.ID, "err", err)
 		return

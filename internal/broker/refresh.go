@@ -199,6 +199,11 @@ func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection
 		if err != nil {
 			return nil, err
 		}
+		for _, target := range []string{cfg.TokenURL, cfg.RefreshURL} {
+			if err := inputs.MaySend(target); err != nil {
+				return nil, err
+			}
+		}
 		r.configs = append(r.configs, cfg)
 	}
 	return r, nil

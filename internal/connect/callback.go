@@ -184,7 +184,10 @@ func (c *Connect) authorize(ctx context.Context, x run, cfg oauth.Config, v beha
 	if err != nil {
 		return behalf.SessionResult{}, err
 	}
-	return behalf.SessionResult{Credential: broker.Credential(token, c.db.Now()), Account: account}, nil
+	result := behalf.SessionResult{Credential: broker.Credential(token, c.db.Now()), Account: account}
+	v.Credential = &result.Credential
+	result.Origins, err = x.profile.Plan.Origins(v, c.db.Now)
+	return result, err
 }
 
 // hold seals the result into the session until the assistant's backend has
@@ -206,7 +209,7 @@ func (c *Connect) hold(w http.ResponseWriter, r *http.Request, x run, result beh
 // account may end at the same moment: the second looks again.
 func (c *Connect) connect(ctx context.Context, db store.Scope, s behalf.ConnectSession, p behalf.Profile, secrets behalf.SessionSecrets, result behalf.SessionResult) (behalf.ConnectSession, error) {
 	requested, _ := p.Plan.Scopes()
-	inputs := behalf.Inputs{Fields: secrets.Fields, Captured: result.Captured}
+	inputs := behalf.Inputs{Fields: secrets.Fields, Captured: result.Captured, Origins: result.Origins}
 	var made behalf.Connection
 	err := patiently(ctx, func() (err error) {
 		for range 5 {

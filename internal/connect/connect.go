@@ -75,7 +75,7 @@ func (c *Connect) Begin(ctx context.Context, db store.Scope, a behalf.Assistant,
 		Locale: n.Locale, ReturnURL: n.ReturnURL, Status: behalf.SessionCreated, FinishChallenge: n.FinishChallenge, LinkHash: secret.Hash(link),
 		Version: 1, CreatedAt: now, ExpiresAt: now.Add(lifetime(n)),
 	}
-	if err := db.CreateSession(ctx, s, behalf.SessionSecrets{Fields: n.Fields}); err != nil {
+	if err := db.CreateSession(ctx, s, behalf.SessionSecrets{Fields: n.Fields, TenantFixed: n.Tenant != ""}); err != nil {
 		return s, "", err
 	}
 	return s, c.cfg.PublicURL.JoinPath("connect", link.Reveal()).String(), nil
@@ -141,8 +141,11 @@ func (c *Connect) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return db.ForgetSessions(ctx, now.Add(-kept))
 }
+
+// kept is how long an ended session can still be read.
+const kept = 7 * 24 * time.Hour
 
 // Run sweeps every half minute until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {

@@ -188,6 +188,9 @@ func (x run) page(r *http.Request, wrong []behalf.FieldError) askPage {
 	page.Problem = problem[""]
 	if t := x.profile.Plan.Tenancy; t != nil {
 		in := input{Name: "tenant", Label: x.profile.Plan.TenantLabel(), Value: x.typed(r, "tenant", x.session.Tenant), Required: true, Options: t.Allowed, Error: problem["tenant"]}
+		if x.secrets.TenantFixed {
+			in.Value, in.ReadOnly, in.Options = x.session.Tenant, true, nil
+		}
 		if in.Value == "" {
 			in.Value = t.Default
 		}
@@ -258,7 +261,7 @@ func (x *run) take(r *http.Request) (changed bool, wrong []behalf.FieldError) {
 		changed = changed || !typed.Equal(fields[f.Key])
 		fields[f.Key] = typed
 	}
-	if x.profile.Plan.Tenancy != nil {
+	if x.profile.Plan.Tenancy != nil && !x.secrets.TenantFixed {
 		tenant := strings.TrimSpace(x.typed(r, "tenant", x.session.Tenant))
 		if err := x.profile.Plan.CheckTenant(tenant); err != nil {
 			wrong = append(wrong, fieldError(err, "tenant"))

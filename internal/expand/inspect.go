@@ -11,6 +11,17 @@ func (u *URL) Scheme() string {
 	return u.scheme
 }
 
+// OnlyNames reports whether every placeholder is a bare name: {{pin}}, and
+// neither a function nor a literal.
+func (t *Text) OnlyNames() bool {
+	for _, p := range t.parts {
+		if p.expr != nil && p.expr.op != opName {
+			return false
+		}
+	}
+	return true
+}
+
 // LiteralText returns the text without its placeholders.
 func (t *Text) LiteralText() string {
 	var b strings.Builder

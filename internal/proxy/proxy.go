@@ -15,11 +15,14 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +30,7 @@ import (
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/broker"
 	"github.com/behalf-dev/behalf/internal/egress"
+	"github.com/behalf-dev/behalf/internal/secret"
 	"github.com/behalf-dev/behalf/internal/store"
 )
 
@@ -36,6 +40,7 @@ type Config struct {
 	Transport http.RoundTripper // guarded; pools connections; follows no redirect
 	Now       func() time.Time
 	Log       *slog.Logger
+	Self      string // our public host: what has come through us already is not sent on again
 	// Problem answers with an error of ours.
 	Problem func(http.ResponseWriter, *http.Request, error)
 	// Offer adds a link to an error of a user who has not connected yet.
@@ -45,12 +50,13 @@ type Config struct {
 // Proxy sends calls on. It is safe for concurrent use.
 type Proxy struct {
 	cfg     Config
+	via     string // RFC 9110 §7.6.3: by it we recognise what has come through us already
 	reverse *httputil.ReverseProxy
 }
 
 // New returns a Proxy.
 func New(cfg Config) *Proxy {
-	p := &Proxy{cfg: cfg}
+	p := &Proxy{cfg: cfg, via: fmt.Sprintf("1.1 bhf-%.6x", sha256.Sum256([]byte(cfg.Self)))}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      &sender{proxy: p, base: cfg.Transport},
@@ -79,8 +85,10 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, db store.Scope, as
 		p.cfg.Problem(w, r, err)
 		return
 	}
-	if c.stream { // or net/http throws away what has not been read when the answer begins
-		_ = http.NewResponseController(w).EnableFullDuplex()
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // from here on it may take as long as the application does
+	if c.stream {                            // or net/http throws away what has not been read when the answer begins
+		_ = control.EnableFullDuplex()
 	}
 	p.reverse.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 }
@@ -92,6 +100,7 @@ type call struct {
 	good    broker.Good
 	asked   behalf.Call
 	out     behalf.Authorized
+	via     string
 	body    []byte // at hand for a repetition; nil where it is streamed
 	stream  bool   // the body is streamed and can be sent once
 }
@@ -99,6 +108,12 @@ type call struct {
 type callKey struct{}
 
 func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, assistant, profile, path string) (*call, error) {
+	switch {
+	case r.Method == http.MethodTrace || r.Method == "TRACK": // the answer would be the request, with its credential
+		return nil, behalf.Errorf(behalf.CodeForbidden, "Calls of this method are not passed on.")
+	case strings.Contains(strings.Join(r.Header.Values("Via"), ","), p.via):
+		return nil, behalf.Errorf(behalf.CodeForbidden, "This call has come through Behalf already: the profile's API base URL leads back to it.")
+	}
 	a, err := db.Assistant(r.Context(), assistant)
 	if err != nil {
 		return nil, err
@@ -115,9 +130,12 @@ func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, ass
 	if err != nil {
 		return nil, p.cfg.Offer(r, db, a, ask, err)
 	}
-	c := &call{db: db, profile: found, good: good, asked: behalf.Call{Method: r.Method, Path: path, Query: r.URL.RawQuery}}
+	c := &call{db: db, via: p.via, profile: found, good: good, asked: behalf.Call{Method: r.Method, Path: path, Query: r.URL.RawQuery}}
 	if c.out, err = found.Plan.Authorize(good.Values(found), c.asked, p.cfg.Now); err != nil {
 		return nil, err
+	}
+	if err := good.Inputs.MaySend(c.out.URL.String()); err != nil {
+		return nil, p.cfg.Offer(r, db, a, ask, err)
 	}
 	if err := c.takeBody(w, r); err != nil {
 		return nil, err
@@ -126,19 +144,22 @@ func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, ass
 	return c, nil
 }
 
+// kept are the headers of a request that stay here: they are about us, or ask
+// the application for another method or path than the policy has seen.
+var kept = []string{"Authorization", "Cookie", "Forwarded", "Referer", "Origin", "X-Real-Ip",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"}
+
 // rewrite makes the outgoing request. ReverseProxy has removed hop-by-hop
 // headers and those that Connection names already.
 func rewrite(pr *httputil.ProxyRequest) {
 	c := pr.In.Context().Value(callKey{}).(*call)
 	out := pr.Out
 	for name := range out.Header {
-		if strings.HasPrefix(name, ourHeaders) || strings.HasPrefix(name, forwarded) {
+		if strings.HasPrefix(name, ourHeaders) || strings.HasPrefix(name, forwarded) || slices.Contains(kept, name) {
 			delete(out.Header, name)
 		}
 	}
-	for _, name := range [...]string{"Authorization", "Cookie", "Forwarded", "Referer", "Origin", "X-Real-Ip"} {
-		out.Header.Del(name)
-	}
+	out.Header["Via"] = append(out.Header["Via"], c.via)
 	out.Trailer = nil // it would come behind the cleaning; RFC 9110 §6.5.1 lets it be dropped
 	c.put(out)
 }
@@ -157,11 +178,17 @@ func (c *call) put(out *http.Request) {
 	}
 }
 
+// dropped are the headers of an answer that would act on our origin, on the
+// server before us, or in our name.
+var dropped = []string{"Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Alt-Svc", "Service-Worker-Allowed", "X-Sendfile", "Behalf-Error"}
+
 // clean removes from an answer what must not act on our origin.
 func clean(res *http.Response) error {
 	h := res.Header
-	for _, name := range [...]string{"Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "Strict-Transport-Security", "Public-Key-Pins", "Alt-Svc", "Service-Worker-Allowed", "Behalf-Error"} {
-		h.Del(name)
+	for name := range h {
+		if slices.Contains(dropped, name) || strings.HasPrefix(name, "X-Accel-") {
+			delete(h, name)
+		}
 	}
 	h.Set("Content-Security-Policy", "sandbox")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -174,18 +201,30 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 		return // the assistant has gone
 	}
 	c := r.Context().Value(callKey{}).(*call)
-	p.cfg.Log.Warn("call failed", "connection", c.good.ID, "profile", c.profile.ID, "err", err)
-	p.cfg.Problem(w, r, unreached(err))
+	failure := unreached(err, c.out.Secrets)
+	p.cfg.Log.Warn("call failed", "connection", c.good.ID, "profile", c.profile.ID, "err", failure)
+	p.cfg.Problem(w, r, failure)
 }
 
-func unreached(err error) error {
+// unreached says what became of a call. net/http quotes what an application
+// sent, which may be our own credential: the log gets it without.
+func unreached(err error, secrets []secret.Text) error {
 	if e := (*behalf.Error)(nil); errors.As(err, &e) {
 		return e
 	}
 	if blocked := (*egress.BlockedError)(nil); errors.As(err, &blocked) {
 		return &behalf.Error{Code: behalf.CodeForbidden, Message: "The application's address may not be reached from here: " + blocked.Reason + ". An operator can allow it.", Err: err}
 	}
-	return &behalf.Error{Code: behalf.CodeProvider, Message: "The application could not be reached, or it broke off. It is not known whether the call was carried out.", Err: err}
+	return &behalf.Error{Code: behalf.CodeProvider, Message: "The application could not be reached, or it broke off. It is not known whether the call was carried out.", Err: errors.New(masked(err.Error(), secrets))}
+}
+
+func masked(s string, secrets []secret.Text) string {
+	for _, t := range secrets {
+		if value := t.Reveal(); value != "" {
+			s = strings.ReplaceAll(s, value, secret.Mask)
+		}
+	}
+	return s
 }
 
 // buffers lends ReverseProxy its copy buffers.

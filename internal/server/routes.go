@@ -49,13 +49,13 @@ func (s *Server) outer(mux http.Handler) http.Handler {
 			plain(seen, http.StatusBadRequest, "This is not a forward proxy.\n")
 			return
 		}
+		// A slow sender may hold a proxied upload as long as it likes once the call
+		// is allowed (proxy.Serve), but nothing before that.
+		_ = http.NewResponseController(w).SetReadDeadline(began.Add(30 * time.Second))
 		if assistant, profile, path, ok := proxied(r.URL.EscapedPath()); ok {
 			s.call(seen, r, assistant, profile, path)
 			return
 		}
-		// A slow sender may hold a proxied upload as long as it likes, but none of
-		// our own small bodies.
-		_ = http.NewResponseController(w).SetReadDeadline(began.Add(30 * time.Second))
 		mux.ServeHTTP(seen, r)
 	})
 }

@@ -63,7 +63,7 @@ func (s *Server) build() {
 	s.broker = broker.New(broker.Config{DB: s.db, Egress: s.egress, Log: s.log})
 	s.connect = connect.New(connect.Config{DB: s.db, HTTP: s.egress.Client(egress.ClientOptions{}), PublicURL: s.public, Log: s.log})
 	s.api = api.New(api.Config{DB: s.db, Broker: s.broker, Connect: s.connect, HTTP: s.egress.Client(egress.ClientOptions{}), Version: s.cfg.Version, Log: s.log})
-	s.proxy = proxy.New(proxy.Config{Broker: s.broker, Transport: s.egress.Transport(), Now: s.db.Now, Log: s.log, Problem: s.api.WriteProblem, Offer: s.api.Offer})
+	s.proxy = proxy.New(proxy.Config{Broker: s.broker, Transport: s.egress.Transport(), Now: s.db.Now, Log: s.log, Self: s.public.Host, Problem: s.api.WriteProblem, Offer: s.api.Offer})
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -518,12 +518,14 @@ func TestCiphertextOpensOnlyInItsPlace(t *testing.T) {
 				h.exec("UPDATE connections SET fence = 77 WHERE id = $1", mine.ID)
 				return secrets(h.Connection(mine.ID))
 			}},
-			"inputs of another connection":   {"UPDATE connections SET sealed_inputs = (SELECT sealed_inputs FROM connections WHERE id = $1) WHERE id = $2", []any{theirs.ID, mine.ID}, func() error { return secrets(mine) }},
-			"inputs in a credential's row":   {"UPDATE credentials SET sealed = (SELECT sealed_inputs FROM connections WHERE id = $1) WHERE connection = $1", []any{mine.ID}, func() error { return secrets(mine) }},
-			"a session's in another":         {"UPDATE connect_sessions SET sealed = (SELECT sealed FROM connect_sessions WHERE id = $1) WHERE id = $2", []any{s2.ID, s1.ID}, func() error { return discard(fresh.SessionSecrets(ctx, s1)) }},
-			"a session's at another version": {"UPDATE connect_sessions SET version = 7 WHERE id = $1", []any{s2.ID}, func() error { s := s2; s.Version = 7; return discard(fresh.SessionSecrets(ctx, s)) }},
-			"a profile's in another":         {"UPDATE profiles SET sealed = (SELECT sealed FROM profiles WHERE id = $1) WHERE id = $2", []any{h.Profile.ID, p.ID}, func() error { return discard(fresh.Profile(ctx, p.Assistant, string(p.ID))) }},
-			"a profile's at another version": {"UPDATE profiles SET version = 7 WHERE id = $1", []any{h.Profile.ID}, func() error { return discard(fresh.Profile(ctx, p.Assistant, string(h.Profile.ID))) }},
+			"inputs of another connection":       {"UPDATE connections SET sealed_inputs = (SELECT sealed_inputs FROM connections WHERE id = $1) WHERE id = $2", []any{theirs.ID, mine.ID}, func() error { return secrets(mine) }},
+			"inputs in a credential's row":       {"UPDATE credentials SET sealed = (SELECT sealed_inputs FROM connections WHERE id = $1) WHERE connection = $1", []any{mine.ID}, func() error { return secrets(mine) }},
+			"a connection given to another user": {"UPDATE connections SET end_user = 'mallory' WHERE id = $1", []any{mine.ID}, func() error { return secrets(h.Connection(mine.ID)) }},
+			"a definition changed beside it":     {"UPDATE profiles SET definition = replace(definition, '/token', '/elsewhere') WHERE id = $1", []any{h.Profile.ID}, func() error { return discard(fresh.Profile(ctx, h.Assistant.ID, string(h.Profile.ID))) }},
+			"a session's in another":             {"UPDATE connect_sessions SET sealed = (SELECT sealed FROM connect_sessions WHERE id = $1) WHERE id = $2", []any{s2.ID, s1.ID}, func() error { return discard(fresh.SessionSecrets(ctx, s1)) }},
+			"a session's at another version":     {"UPDATE connect_sessions SET version = 7 WHERE id = $1", []any{s2.ID}, func() error { s := s2; s.Version = 7; return discard(fresh.SessionSecrets(ctx, s)) }},
+			"a profile's in another":             {"UPDATE profiles SET sealed = (SELECT sealed FROM profiles WHERE id = $1) WHERE id = $2", []any{h.Profile.ID, p.ID}, func() error { return discard(fresh.Profile(ctx, p.Assistant, string(p.ID))) }},
+			"a profile's at another version":     {"UPDATE profiles SET version = 7 WHERE id = $1", []any{h.Profile.ID}, func() error { return discard(fresh.Profile(ctx, p.Assistant, string(h.Profile.ID))) }},
 		} {
 			t.Run(name, func(t *testing.T) {
 				undo := h.keep("credentials", "connections", "connect_sessions", "profiles")

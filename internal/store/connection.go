@@ -138,7 +138,7 @@ func (s Scope) insertConnection(ctx context.Context, c *change, session behalf.C
 	n := behalf.Connection{ID: behalf.NewConnectionID(c.now), Assistant: session.Assistant, Profile: session.Profile, User: session.User,
 		Tenant: session.Tenant, Default: len(others) == 0, CreatedAt: c.now, UpdatedAt: c.now, Version: 1, Fence: 1}
 	n = n.Connected(result.Credential, result.Account, requested)
-	sealedInputs, err := s.db.sealInputs(n.ID, inputs)
+	sealedInputs, err := s.db.sealInputs(n, inputs)
 	if err != nil {
 		return n, err
 	}
@@ -163,7 +163,7 @@ func (s Scope) reconnect(ctx context.Context, c *change, row query.Connection, r
 	old := connectionFrom(row)
 	n := old.Connected(result.Credential, result.Account, requested)
 	n.Fence = row.LeaseFence + 1
-	sealedInputs, err := s.db.sealInputs(n.ID, inputs)
+	sealedInputs, err := s.db.sealInputs(n, inputs)
 	if err != nil {
 		return n, err
 	}
@@ -228,20 +228,24 @@ func eventOf(c behalf.Connection, t behalf.EventType, detail string) behalf.Even
 type sealedInputs struct {
 	Fields   map[string]string `json:"fields,omitempty"`
 	Captured map[string]string `json:"captured,omitempty"`
+	Origins  []string          `json:"origins,omitempty"`
 }
 
-func inputsPlace(id behalf.ConnectionID) vault.Place {
-	return vault.Place{Table: "connections", Row: string(id), Column: "sealed_inputs"}
+// inputsPlace binds a connection's inputs to whose connection it is: a row that
+// was given to another user, profile or assistant behind our back does not open.
+func inputsPlace(c behalf.Connection) vault.Place {
+	row := strings.Join([]string{string(c.ID), string(c.Assistant), string(c.Profile), c.User, c.Tenant}, "\x00")
+	return vault.Place{Table: "connections", Row: row, Column: "sealed_inputs"}
 }
 
-func (db *DB) sealInputs(id behalf.ConnectionID, in behalf.Inputs) ([]byte, error) {
-	return db.seal(sealedInputs{revealed(in.Fields), in.Captured}, inputsPlace(id))
+func (db *DB) sealInputs(c behalf.Connection, in behalf.Inputs) ([]byte, error) {
+	return db.seal(sealedInputs{revealed(in.Fields), in.Captured, in.Origins}, inputsPlace(c))
 }
 
 func (db *DB) openInputs(row query.Connection) (behalf.Inputs, error) {
 	var in sealedInputs
-	err := db.unseal(row.SealedInputs, inputsPlace(behalf.ConnectionID(row.ID)), &in)
-	return behalf.Inputs{Fields: concealed(in.Fields), Captured: in.Captured}, err
+	err := db.unseal(row.SealedInputs, inputsPlace(connectionFrom(row)), &in)
+	return behalf.Inputs{Fields: concealed(in.Fields), Captured: in.Captured, Origins: in.Origins}, err
 }
 
 func revealed(m map[string]secret.Text) map[string]string {

@@ -247,6 +247,11 @@ var ops = map[string]op{
 			return discard(s.EndSession(ctx, n, behalf.SessionDeclined, behalf.Outcome{Code: "declined"}))
 		}
 	},
+	"ForgetSessions": func(h *house) func(context.Context, store.Scope) error {
+		return func(ctx context.Context, s store.Scope) error {
+			return s.ForgetSessions(ctx, h.DB.Now().Add(-time.Hour))
+		}
+	},
 	"OverdueSessions": func(h *house) func(context.Context, store.Scope) error {
 		return func(ctx context.Context, s store.Scope) error { return discard(s.OverdueSessions(ctx)) }
 	},

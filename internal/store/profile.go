@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -189,8 +190,10 @@ type sealedSecret struct {
 	ExpiresAt int64  `json:"expires_at,omitempty"`
 }
 
-func profilePlace(id behalf.ProfileID, version int64) vault.Place {
-	return vault.Place{Table: "profiles", Row: string(id), Column: "sealed", Generation: version}
+// profilePlace binds a profile's secrets to its definition, which says where
+// they are sent: one that was changed behind our back does not open them.
+func profilePlace(id behalf.ProfileID, version int64, definition string) vault.Place {
+	return vault.Place{Table: "profiles", Row: fmt.Sprintf("%s\x00%x", id, sha256.Sum256([]byte(definition))), Column: "sealed", Generation: version}
 }
 
 // sealProfile splits a profile into what is kept readable and what is sealed:
@@ -208,7 +211,7 @@ func (db *DB) sealProfile(p behalf.Profile, version int64) (definition string, s
 	for _, c := range p.Secrets.Client {
 		secrets.Client = append(secrets.Client, sealedSecret{Value: c.Value.Reveal(), CreatedAt: micros(c.CreatedAt), ExpiresAt: micros(c.ExpiresAt)})
 	}
-	sealed, err = db.seal(secrets, profilePlace(p.ID, version))
+	sealed, err = db.seal(secrets, profilePlace(p.ID, version, string(plain)))
 	return string(plain), sealed, err
 }
 
@@ -222,7 +225,7 @@ func (db *DB) profileFrom(row query.Profile) (behalf.Profile, error) {
 	p := behalf.Profile{ID: behalf.ProfileID(row.ID), Assistant: behalf.AssistantID(row.Assistant), Slug: row.Slug, Status: behalf.ProfileStatus(row.Status),
 		Version: row.Version, CreatedAt: at(row.CreatedAt), UpdatedAt: at(row.UpdatedAt)}
 	var secrets sealedProfile
-	if err := db.unseal(row.Sealed, profilePlace(p.ID, p.Version), &secrets); err != nil {
+	if err := db.unseal(row.Sealed, profilePlace(p.ID, p.Version, row.Definition), &secrets); err != nil {
 		return p, err
 	}
 	if err := json.Unmarshal([]byte(row.Definition), &p.Definition); err != nil {

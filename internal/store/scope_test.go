@@ -31,7 +31,7 @@ var (
 	uses       = []string{"CreateSession", "ConnectionsOf", "Secrets", "Revoke", "MakeDefault"}
 	configures = []string{"ReserveProfile", "CreateProfile", "SaveProfile", "DeleteProfile"}
 	governs    = []string{"Audit", "CreateAssistant", "SaveAssistant", "CreateKey", "Keys", "HasKeys", "RevokeKey"}
-	maintains  = []string{"OverdueSessions", "SetProfileStatus", "Lease", "Keep", "Release", "Adopt"}
+	maintains  = []string{"OverdueSessions", "ForgetSessions", "SetProfileStatus", "Lease", "Keep", "Release", "Adopt"}
 )
 
 func administrator(r behalf.Role) func(*house) behalf.Actor {

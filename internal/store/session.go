@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/secret"
@@ -111,6 +112,14 @@ func (s Scope) OverdueSessions(ctx context.Context) ([]behalf.ConnectSession, er
 	return out, nil
 }
 
+// ForgetSessions deletes what is left of sessions that ended before a time.
+func (s Scope) ForgetSessions(ctx context.Context, before time.Time) error {
+	if err := s.allow(behalf.Maintain, "", "connect session"); err != nil {
+		return err
+	}
+	return s.change(ctx, func(c *change) error { return c.DeleteSessions(ctx, micros(before)) })
+}
+
 // mayRun decides who may move a session: the browser that holds its link, the
 // assistant that began it (to finish it), and our own sweep.
 func (s Scope) mayRun(n behalf.ConnectSession) error {
@@ -158,6 +167,7 @@ func sessionPlace(id behalf.SessionID, version int64) vault.Place {
 // sealedSession is the form in which a session's secrets are sealed.
 type sealedSession struct {
 	Fields       map[string]string `json:"fields,omitempty"`
+	TenantFixed  bool              `json:"tenant_fixed,omitempty"`
 	State        string            `json:"state,omitempty"`
 	CodeVerifier string            `json:"code_verifier,omitempty"`
 	Nonce        string            `json:"nonce,omitempty"`
@@ -169,12 +179,13 @@ type sealedResult struct {
 	Subject    string            `json:"subject"`
 	Label      string            `json:"label"`
 	Captured   map[string]string `json:"captured,omitempty"`
+	Origins    []string          `json:"origins,omitempty"`
 }
 
 func (db *DB) sealSession(id behalf.SessionID, version int64, s behalf.SessionSecrets) ([]byte, error) {
-	sealed := sealedSession{Fields: revealed(s.Fields), State: s.State.Reveal(), CodeVerifier: s.CodeVerifier.Reveal(), Nonce: s.Nonce.Reveal()}
+	sealed := sealedSession{Fields: revealed(s.Fields), TenantFixed: s.TenantFixed, State: s.State.Reveal(), CodeVerifier: s.CodeVerifier.Reveal(), Nonce: s.Nonce.Reveal()}
 	if r := s.Result; r != nil {
-		sealed.Result = &sealedResult{sealCredential(r.Credential), r.Account.Subject, r.Account.Label, r.Captured}
+		sealed.Result = &sealedResult{sealCredential(r.Credential), r.Account.Subject, r.Account.Label, r.Captured, r.Origins}
 	}
 	b, err := db.seal(sealed, sessionPlace(id, version))
 	if err != nil {
@@ -184,9 +195,9 @@ func (db *DB) sealSession(id behalf.SessionID, version int64, s behalf.SessionSe
 }
 
 func (s sealedSession) open() behalf.SessionSecrets {
-	out := behalf.SessionSecrets{Fields: concealed(s.Fields), State: secret.New(s.State), CodeVerifier: secret.New(s.CodeVerifier), Nonce: secret.New(s.Nonce)}
+	out := behalf.SessionSecrets{Fields: concealed(s.Fields), TenantFixed: s.TenantFixed, State: secret.New(s.State), CodeVerifier: secret.New(s.CodeVerifier), Nonce: secret.New(s.Nonce)}
 	if r := s.Result; r != nil {
-		out.Result = &behalf.SessionResult{Credential: r.Credential.open(), Account: behalf.Account{Subject: r.Subject, Label: r.Label}, Captured: r.Captured}
+		out.Result = &behalf.SessionResult{Credential: r.Credential.open(), Account: behalf.Account{Subject: r.Subject, Label: r.Label}, Captured: r.Captured, Origins: r.Origins}
 	}
 	return out
 }

@@ -361,3 +361,15 @@ func (a Answer) problem() (api.Problem, error) {
 	}
 	return p, nil
 }
+
+// Tap starts a server that answers nothing useful and hands over every request.
+// It returns its URL.
+func Tap(t testing.TB, see func(*http.Request)) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		see(r)
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}

@@ -170,6 +170,9 @@ WHERE id = @id AND assistant = @assistant AND version = @version;
 SELECT * FROM connect_sessions WHERE ended_at = 0
     AND (status <> 'pending' AND expires_at <= @now OR status = 'pending' AND returned_at <= @pending_since) ORDER BY expires_at LIMIT CAST(sqlc.arg(max) AS BIGINT);
 
+-- name: DeleteSessions :exec
+DELETE FROM connect_sessions WHERE ended_at > 0 AND ended_at < @before;
+
 -- name: InsertAudit :exec
 INSERT INTO audit (node, seq, at, actor, assistant, action, object, detail, count)
 VALUES (@node, @seq, @at, @actor, @assistant, @action, @object, @detail, @count);

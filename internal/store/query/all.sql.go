@@ -420,6 +420,15 @@ func (q *Queries) DeleteProfile(ctx context.Context, arg DeleteProfileParams) (i
 	return result.RowsAffected()
 }
 
+const deleteSessions = `-- name: DeleteSessions :exec
+DELETE FROM connect_sessions WHERE ended_at > 0 AND ended_at < $1
+`
+
+func (q *Queries) DeleteSessions(ctx context.Context, before int64) error {
+	_, err := q.exec(ctx, q.deleteSessionsStmt, deleteSessions, before)
+	return err
+}
+
 const eraseCredentials = `-- name: EraseCredentials :exec
 DELETE FROM credentials WHERE connection = $1
 `

@@ -54,6 +54,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.deleteProfileStmt, err = db.PrepareContext(ctx, deleteProfile); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteProfile: %w", err)
 	}
+	if q.deleteSessionsStmt, err = db.PrepareContext(ctx, deleteSessions); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteSessions: %w", err)
+	}
 	if q.eraseCredentialsStmt, err = db.PrepareContext(ctx, eraseCredentials); err != nil {
 		return nil, fmt.Errorf("error preparing query EraseCredentials: %w", err)
 	}
@@ -221,6 +224,11 @@ func (q *Queries) Close() error {
 	if q.deleteProfileStmt != nil {
 		if cerr := q.deleteProfileStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteProfileStmt: %w", cerr)
+		}
+	}
+	if q.deleteSessionsStmt != nil {
+		if cerr := q.deleteSessionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteSessionsStmt: %w", cerr)
 		}
 	}
 	if q.eraseCredentialsStmt != nil {
@@ -462,6 +470,7 @@ type Queries struct {
 	countKeysStmt            *sql.Stmt
 	credentialStmt           *sql.Stmt
 	deleteProfileStmt        *sql.Stmt
+	deleteSessionsStmt       *sql.Stmt
 	eraseCredentialsStmt     *sql.Stmt
 	eventsStmt               *sql.Stmt
 	insertAssistantStmt      *sql.Stmt
@@ -516,6 +525,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		countKeysStmt:            q.countKeysStmt,
 		credentialStmt:           q.credentialStmt,
 		deleteProfileStmt:        q.deleteProfileStmt,
+		deleteSessionsStmt:       q.deleteSessionsStmt,
 		eraseCredentialsStmt:     q.eraseCredentialsStmt,
 		eventsStmt:               q.eventsStmt,
 		insertAssistantStmt:      q.insertAssistantStmt,
