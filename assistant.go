@@ -80,7 +80,10 @@ func NewAssistant(name string, now time.Time) Assistant {
 func (a Assistant) Validate() error {
 	var p problems
 	p.name("name", a.Name)
-	if a.Slug == "" || Slug(a.Slug) != a.Slug {
+	switch {
+	case a.Slug == "" && len(p) == 0:
+		p.add("slug", "No address can be made of this name. Send a slug: lower-case letters, digits and single hyphens.")
+	case Slug(a.Slug) != a.Slug:
 		p.add("slug", "Expected lower-case letters, digits and single hyphens.")
 	}
 	for i, u := range a.ReturnURLs {

@@ -3,6 +3,7 @@ package behalf_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/secret"
@@ -151,3 +152,22 @@ func TestTokensStayWithTheHostsTheyWereGivenFor(t *testing.T) {
 		t.Error(got, err)
 	}
 }
+
+func TestANameReadsAsItIs(t *testing.T) {
+	a := behalf.NewAssistant("evil \u202elive", storeTime)
+	if err := a.Validate(); err == nil {
+		t.Error("a name that turns the direction of reading is taken")
+	}
+	for locale, good := range map[string]bool{"en": true, "pt-BR": true, "zh-Hant-TW": true, "xx_bogus!!": false, "e": false, "en-": false, "toolonglanguage": false} {
+		plan, err := behalf.Compile(attackable())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = behalf.NewSession{User: "u", Locale: locale}.Validate(behalf.Assistant{}, plan)
+		if (err == nil) != good {
+			t.Errorf("%s: %v", locale, err)
+		}
+	}
+}
+
+var storeTime = time.UnixMilli(1_700_000_000_000)

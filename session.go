@@ -1,6 +1,7 @@
 package behalf
 
 import (
+	"strings"
 	"time"
 
 	"github.com/behalf-dev/behalf/internal/secret"
@@ -137,7 +138,9 @@ func (n NewSession) Validate(a Assistant, p *Plan) error {
 	var e problems
 	e.name("user", n.User)
 	e.line("user_name", n.UserName, maxName)
-	e.line("locale", n.Locale, 35) // the longest registered language tags
+	if n.Locale != "" && !isLanguageTag(n.Locale) {
+		e.add("locale", "Expected a language tag (BCP 47) such as en or pt-BR.")
+	}
 	if n.Lifetime != 0 && (n.Lifetime < MinSessionLifetime || n.Lifetime > MaxSessionLifetime) {
 		e.add("expires_in", "Expected 60 to 3600 seconds.")
 	}
@@ -166,6 +169,16 @@ func (p *problems) returnURL(n NewSession, a Assistant) {
 	case !a.Finish && n.FinishChallenge != "" && !isChallenge(n.FinishChallenge):
 		p.add("finish_challenge", "Expected the base64url SHA-256 (43 characters) of a verifier that your backend keeps.")
 	}
+}
+
+// isLanguageTag reports whether s has the form of a BCP 47 tag.
+func isLanguageTag(s string) bool {
+	for i, part := range strings.Split(s, "-") {
+		if part == "" || len(part) > 8 || i == 0 && len(part) < 2 || !isToken(part) || strings.ContainsAny(part, "!#$%&'*+.^_`|~") {
+			return false
+		}
+	}
+	return len(s) <= 35 // the longest registered ones
 }
 
 // isChallenge reports whether s has the form of an S256 challenge (RFC 7636 §4.2).

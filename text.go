@@ -43,9 +43,12 @@ func (p *problems) text(field, s string, max int) {
 	}
 }
 
-// clean reports whether s is valid UTF-8 without control characters.
+// clean reports whether s is valid UTF-8 without control characters, those
+// included that turn the direction of what follows: a name must read as it is.
 func clean(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+	})
 }
 
 // isToken reports whether s is an RFC 9110 token: a header name, a method.

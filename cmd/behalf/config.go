@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -80,8 +82,11 @@ func (s *secretFlag) UnmarshalText(b []byte) error {
 	value := string(b)
 	if path, ok := strings.CutPrefix(value, "file:"); ok {
 		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return errors.New("there is no such file as it names behind file:")
+		case err != nil:
+			return errors.New("the file that it names behind file: cannot be read") // not its name: it may be the secret itself
 		}
 		value = strings.TrimSpace(string(content))
 	}

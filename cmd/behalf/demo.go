@@ -161,7 +161,7 @@ func (d *demonstration) print(asJSON bool) error {
 
   Behalf             %s
   API documentation  %s
-  Administrator key  %s
+  Owner's key        %s
   Provider           %s (%s, password %s)
 `, d.Connect, d.Key, d.User, d.API, d.Assistant, d.Profile, d.Path, d.API, d.Console, d.AdminKey, d.Provider, d.Username, d.Password)
 	return err

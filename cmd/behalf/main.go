@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -63,7 +64,9 @@ func run(ctx context.Context, args []string) int {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "behalf:", err)
+		// kong quotes the variable that a bad value came from, which may be a key.
+		text, _, _ := strings.Cut(err.Error(), " (from envar ")
+		fmt.Fprintln(os.Stderr, "behalf:", text)
 		fmt.Fprintln(os.Stderr, "Run behalf --help, or behalf COMMAND --help.")
 		return 2
 	}

@@ -444,7 +444,7 @@ func (p docsPage) errors() templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "</dl><p>A malformed request is <code>invalid</code> with status 400, a method that an address does not take with 405.</p>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "</dl><p><code>invalid</code> has status 422; a body that is not JSON 415, one that is too large 413, a method that an address does not take 405.</p>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

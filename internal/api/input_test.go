@@ -54,7 +54,7 @@ func TestWhatIsMissingIsNamedAllAtOnce(t *testing.T) {
 		body any
 		want []string
 	}{
-		{"/v1/assistants", map[string]any{}, []string{"name", "slug"}},
+		{"/v1/assistants", map[string]any{}, []string{"name"}},
 		{at + "/profiles", map[string]any{}, []string{"authorization_url", "client_id", "name", "provider", "token_url", "type"}},
 		{at + "/profiles", map[string]any{"type": "oauth2", "name": " ", "provider": "\t"}, []string{"authorization_url", "client_id", "name", "provider", "token_url"}},
 		{at + "/connect-sessions", map[string]any{}, []string{"profile", "user"}},

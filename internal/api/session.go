@@ -35,7 +35,7 @@ type SessionBody struct {
 	Fields          map[string]string `json:"fields,omitempty" doc:"Values of additional fields, by key."`
 	ReturnURL       string            `json:"return_url,omitempty" doc:"One of the assistant's return URLs. Required where finish is on."`
 	FinishChallenge string            `json:"finish_challenge,omitempty" doc:"base64url(SHA-256(verifier)), where your backend keeps the verifier for this user. Required where finish is on."`
-	Locale          string            `json:"locale,omitempty" doc:"BCP 47 tag of the page's language."`
+	Locale          string            `json:"locale,omitempty" doc:"BCP 47 tag of the language that the page should have. Pages are English for now."`
 	ExpiresIn       int64             `json:"expires_in,omitempty" doc:"Seconds, 60 to 3600; 900 by default."`
 }
 

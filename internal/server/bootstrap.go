@@ -18,6 +18,9 @@ func (s *Server) FirstKey(ctx context.Context) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(s.cfg.DataDir, "owner.key")
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return "", fmt.Errorf("make the data directory: %w", err)
+	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("write the first key: %w", err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -89,6 +90,9 @@ func (c Config) rootKey(keyring bool) (vault.RootKey, error) {
 		return key, err
 	case keyring:
 		return key, fmt.Errorf("the database is sealed with a root key, and there is none at %s: put back the file that this database was made with; a new key could not open it", c.rootKeyFile())
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return key, fmt.Errorf("make the data directory: %w", err)
 	}
 	key, err = vault.CreateRootKey(c.rootKeyFile())
 	if errors.Is(err, fs.ErrExist) {

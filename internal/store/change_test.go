@@ -550,7 +550,7 @@ func (h *house) keep(names ...string) (undo func()) {
 	}
 	return func() {
 		for _, name := range names { // what is referred to stays where it is
-			columns := map[string][]string{"credentials": {"sealed", "fence"}, "connections": {"sealed_inputs", "fence"}, "connect_sessions": {"sealed", "version"}, "profiles": {"sealed", "version"}}[name]
+			columns := map[string][]string{"credentials": {"sealed", "fence"}, "connections": {"sealed_inputs", "fence", "end_user"}, "connect_sessions": {"sealed", "version"}, "profiles": {"sealed", "version", "definition"}}[name]
 			key := "id"
 			if name == "credentials" {
 				h.exec("DELETE FROM credentials")

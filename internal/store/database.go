@@ -52,7 +52,7 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 		return engine{}, err
 	}
 	writer.SetMaxOpenConns(1)
-	if err := writer.PingContext(ctx); err != nil {
+	if err := reach(ctx, writer); err != nil {
 		_ = writer.Close()
 		return engine{}, fmt.Errorf("store: open %s: %w", path, err)
 	}
@@ -64,6 +64,18 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 	reader.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
 	reader.SetMaxIdleConns(max(4, 2*runtime.NumCPU()))
 	return engine{name: "sqlite", reader: reader, writer: writer, unique: sqliteUnique}, nil
+}
+
+// reach opens the first connection. While another process turns a new file to
+// its write-ahead log, SQLite answers busy at once instead of waiting.
+func reach(ctx context.Context, writer *sql.DB) error {
+	for tries := 0; ; tries++ {
+		err := writer.PingContext(ctx)
+		if busy := (*sqlite.Error)(nil); !errors.As(err, &busy) || busy.Code()&0xff != 5 || tries == 100 { // SQLITE_BUSY
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // touch makes the file readable for its owner only; SQLite gives its journal
