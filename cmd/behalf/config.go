@@ -84,9 +84,9 @@ func (s *secretFlag) UnmarshalText(b []byte) error {
 		content, err := os.ReadFile(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return errors.New("there is no such file as it names behind file:")
+			return errors.New("there is no such file as the one that it names")
 		case err != nil:
-			return errors.New("the file that it names behind file: cannot be read") // not its name: it may be the secret itself
+			return errors.New("the file that it names cannot be read") // not its name: it may be the secret itself
 		}
 		value = strings.TrimSpace(string(content))
 	}
