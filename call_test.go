@@ -158,16 +158,9 @@ func TestTheTokenGoesAsBearerUnlessTheProfileSaysOtherwise(t *testing.T) {
 func TestTheHostIsCheckedAfterFilling(t *testing.T) {
 	d := acorn()
 	d.API.BaseURL, d.API.AllowedHosts = "{{instance}}/v1", []string{"auth.acorn.example", "*.acorn.example"}
-	for origin, ok := range map[string]bool{"https://eu.acorn.example": true, "https://evil.example": false, "https://eu.acorn.example.evil.example": false, "https://acorn.example": false,
-		"http://eu.acorn.example": false, "https://u@eu.acorn.example": false, "https://eu.acorn.example:8443": false, "https://eu.acorn.example/x": false, "https://eu.acorn.example@evil.example": false} {
-		p, err := behalf.Compile(d)
-		if err != nil {
-			t.Skip("captured values have no field in this version: ", err)
-		}
-		v := behalf.Values{Plan: p, Credential: bearer, Inputs: behalf.Inputs{Captured: map[string]string{"instance": origin}}}
-		if a, err := p.Authorize(v, behalf.Call{Method: "GET"}, time.Now); (err == nil) != ok {
-			t.Errorf("%s: %v, %v", origin, a.URL, err)
-		}
+	// No field captures values yet; until one does, a host cannot be made of them.
+	if _, err := behalf.Compile(d); !slices.Contains(fields(err), "api.base_url") {
+		t.Errorf("a captured host: %v", err)
 	}
 	p := compile(t, acorn())
 	for raw, ok := range map[string]bool{"https://api.acorn.example/me": true, "https://evil.example/me": false, "https://api.acorn.example@evil.example/": false, "//api.acorn.example/": false, "file:///etc/passwd": false} {
