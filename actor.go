@@ -1,12 +1,12 @@
 package behalf
 
-// Role is what an administrator's key or sign-in may do.
+// Role is what a member of the console, or an administrator's key, may do.
 type Role string
 
 const (
-	RoleOwner         Role = "owner"         // everything, keys of other owners included
-	RoleAdministrator Role = "administrator" // everything but owners' keys
-	RoleDeveloper     Role = "developer"     // profiles, sessions, connections; no keys
+	RoleOwner         Role = "owner"         // everything, other owners and their keys included
+	RoleAdministrator Role = "administrator" // everything but owners and their keys
+	RoleDeveloper     Role = "developer"     // profiles, sessions, connections; no keys, no people
 	RoleViewer        Role = "viewer"        // reads; never a token
 )
 
@@ -24,7 +24,7 @@ type ActorKind string
 
 const (
 	ActorAssistant     ActorKind = "assistant"     // an assistant's key: that assistant only
-	ActorAdministrator ActorKind = "administrator" // an administrator's key: what Role allows, everywhere
+	ActorAdministrator ActorKind = "administrator" // a member, or an administrator's key: what Role allows, everywhere
 	ActorEndUser       ActorKind = "end_user"      // the browser of a connect session: that session only
 	ActorSystem        ActorKind = "system"        // this server's own work: refresh, sweep, setup
 )
@@ -32,7 +32,7 @@ const (
 // Actor is who asks. The zero Actor may do nothing.
 type Actor struct {
 	Kind      ActorKind
-	ID        string // a KeyID, a SessionID, or the name of a background job
+	ID        string // a KeyID, a MemberID, a SessionID, or the name of a background job
 	Assistant AssistantID
 	Role      Role
 }
@@ -51,31 +51,45 @@ const (
 	WriteAssistants  Permission = "assistants.write"
 	ReadProfiles     Permission = "profiles.read"
 	WriteProfiles    Permission = "profiles.write"
+	TestProfiles     Permission = "profiles.test"
+	ReadTranscripts  Permission = "transcripts.read" // they hold personal data
 	ReadSessions     Permission = "sessions.read"
 	BeginSessions    Permission = "sessions.begin"
 	ReadConnections  Permission = "connections.read"
 	WriteConnections Permission = "connections.write"
 	UseConnections   Permission = "connections.use" // take a token, make a call
+	ReadVariables    Permission = "variables.read"
+	WriteVariables   Permission = "variables.write"
+	Preauthorize     Permission = "connections.preauthorize" // connect for all users of an assistant
 	ReadKeys         Permission = "keys.read"
 	WriteKeys        Permission = "keys.write"
 	WriteOwnerKeys   Permission = "keys.write_owner"
+	ReadMembers      Permission = "members.read"
+	WriteMembers     Permission = "members.write"
+	WriteOwners      Permission = "members.write_owner"
+	ReadKeyring      Permission = "keyring.read"
+	WriteKeyring     Permission = "keyring.write"
 	ReadEvents       Permission = "events.read"
 	ReadAudit        Permission = "audit.read"
+	ReadConnectors   Permission = "connectors.read"
+	WriteConnectors  Permission = "connectors.write"
+	ReadWebhooks     Permission = "webhooks.read"
+	WriteWebhooks    Permission = "webhooks.write"
 	RunSessions      Permission = "sessions.run" // the connect flow itself, for one session
 	Maintain         Permission = "maintain"     // our own background work
 )
 
 var byRole = map[Role]map[Permission]bool{
-	RoleOwner: allow(ReadAssistants, WriteAssistants, ReadProfiles, WriteProfiles, ReadSessions, BeginSessions, ReadConnections,
-		WriteConnections, UseConnections, ReadKeys, WriteKeys, WriteOwnerKeys, ReadEvents, ReadAudit),
-	RoleAdministrator: allow(ReadAssistants, WriteAssistants, ReadProfiles, WriteProfiles, ReadSessions, BeginSessions, ReadConnections,
-		WriteConnections, UseConnections, ReadKeys, WriteKeys, ReadEvents, ReadAudit),
-	RoleDeveloper: allow(ReadAssistants, ReadProfiles, WriteProfiles, ReadSessions, BeginSessions, ReadConnections, WriteConnections,
-		UseConnections, ReadEvents),
-	RoleViewer: allow(ReadAssistants, ReadProfiles, ReadSessions, ReadConnections, ReadEvents),
+	RoleOwner: allow(ReadAssistants, WriteAssistants, ReadProfiles, WriteProfiles, TestProfiles, ReadTranscripts, ReadSessions, BeginSessions, ReadConnections,
+		WriteConnections, UseConnections, Preauthorize, ReadVariables, WriteVariables, ReadKeys, WriteKeys, WriteOwnerKeys, ReadMembers, WriteMembers, WriteOwners, ReadKeyring, WriteKeyring, ReadEvents, ReadAudit, ReadConnectors, WriteConnectors, ReadWebhooks, WriteWebhooks),
+	RoleAdministrator: allow(ReadAssistants, WriteAssistants, ReadProfiles, WriteProfiles, TestProfiles, ReadTranscripts, ReadSessions, BeginSessions, ReadConnections,
+		WriteConnections, UseConnections, Preauthorize, ReadVariables, WriteVariables, ReadKeys, WriteKeys, ReadMembers, WriteMembers, ReadKeyring, ReadEvents, ReadAudit, ReadConnectors, WriteConnectors, ReadWebhooks, WriteWebhooks),
+	RoleDeveloper: allow(ReadAssistants, ReadProfiles, WriteProfiles, TestProfiles, ReadTranscripts, ReadSessions, BeginSessions, ReadConnections, WriteConnections,
+		UseConnections, Preauthorize, ReadVariables, WriteVariables, ReadEvents, ReadConnectors, ReadWebhooks, WriteWebhooks),
+	RoleViewer: allow(ReadVariables, ReadAssistants, ReadProfiles, ReadSessions, ReadConnections, ReadEvents, ReadConnectors, ReadWebhooks),
 }
 
-var byAssistant = allow(ReadAssistants, ReadProfiles, ReadSessions, BeginSessions, ReadConnections, WriteConnections, UseConnections, ReadEvents)
+var byAssistant = allow(ReadVariables, WriteVariables, ReadAssistants, ReadProfiles, TestProfiles, ReadTranscripts, ReadSessions, BeginSessions, ReadConnections, WriteConnections, UseConnections, ReadEvents, ReadWebhooks, WriteWebhooks)
 
 func allow(ps ...Permission) map[Permission]bool {
 	m := make(map[Permission]bool, len(ps))

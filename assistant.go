@@ -34,6 +34,8 @@ type AssistantSettings struct {
 	TokenReads bool `json:"token_reads"`
 	// Calls limits what the proxy passes on.
 	Calls CallPolicy `json:"calls"`
+	// Branding is how it looks to the people who connect.
+	Branding Branding `json:"branding,omitzero"`
 }
 
 // CallPolicy limits proxied calls; an empty list allows all.
@@ -101,6 +103,7 @@ func (a Assistant) Validate() error {
 			p.add(indexed("calls.paths", i), "Expected a path that begins with a slash.")
 		}
 	}
+	a.Branding.check(&p)
 	return p.err()
 }
 

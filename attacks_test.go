@@ -1,6 +1,8 @@
 package behalf_test
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,22 @@ func TestPatternsAndListsAreBounded(t *testing.T) {
 	if _, err := behalf.Compile(d); err == nil || !strings.Contains(err.Error(), "additional_fields[0].pattern") {
 		t.Error(err)
 	}
+	// A quotation that is not closed would take in what is put behind a pattern.
+	for _, quoted := range []string{`\Qabc`, `a|\Q`, `\Q)|.*|(`} {
+		d.AdditionalFields = []behalf.AdditionalField{{Key: "a", Pattern: quoted}}
+		plan, err := behalf.Compile(d)
+		if err != nil {
+			t.Fatalf("%s: %v", quoted, err)
+		}
+		for _, value := range []string{"abcd", "x", "a|", ")|.*|(x"} {
+			if plan.CheckField("a", secret.New(value)) == nil {
+				t.Errorf("%s takes %s", quoted, value)
+			}
+		}
+	}
+	if plan, _ := behalf.Compile(d); plan.CheckField("a", secret.New(")|.*|(")) != nil {
+		t.Error("what is quoted is not taken")
+	}
 	d.AdditionalFields = make([]behalf.AdditionalField, 51)
 	if _, err := behalf.Compile(d); err == nil || !strings.Contains(err.Error(), "at most 50") {
 		t.Error(err)
@@ -171,3 +189,46 @@ func TestANameReadsAsItIs(t *testing.T) {
 }
 
 var storeTime = time.UnixMilli(1_700_000_000_000)
+
+// TestACopiedRequestRunsNothingElse pastes the command of a step whose profile
+// and whose call were written by somebody else.
+func TestACopiedRequestRunsNothingElse(t *testing.T) {
+	step := behalf.TranscriptStep{Name: behalf.StepCall, Request: &behalf.SentMessage{Method: "POST", URL: "https://api.example.com/x", Body: "@/etc/passwd",
+		Headers: http.Header{"X-Token`id`": {secret.Mask}, "X-$Home-'Key'": {secret.Mask}, "9-Token": {secret.Mask}}}}
+	command := step.Curl()
+	for _, unsafe := range []string{"--data ", "\"$X_TOKEN`", "$Home-", "\"$9"} {
+		if strings.Contains(strings.ReplaceAll(command, "'X-$Home-'\\''Key'\\'': '", ""), unsafe) {
+			t.Errorf("%s in\n%s", unsafe, command)
+		}
+	}
+	if !strings.Contains(command, `--data-raw '@/etc/passwd'`) || !strings.Contains(command, "'X-Token`id`: '\"$X_TOKEN_ID_\"") {
+		t.Error(command)
+	}
+}
+
+// TestWhatIsMadeOfASecretIsOneToo holds for calls, whose addresses and fields
+// may be filled with functions of what nobody may read.
+func TestWhatIsMadeOfASecretIsOneToo(t *testing.T) {
+	d := attackable()
+	d.API.BaseURL = "https://api.example.com/{{hex env.PEPPER}}"
+	d.CheckURL = "https://api.example.com/?x={{upper env.PEPPER}}"
+	d.AuthorizationFields = []behalf.AuthorizationField{{In: behalf.InQuery, Key: "k", Value: "a-{{hex env.PEPPER}}"}}
+	plan, err := behalf.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := behalf.Values{Plan: plan, Stored: behalf.Stored{"env.PEPPER": {Text: "chilli-pepper", Secret: true}}}
+	out, err := plan.Authorize(v, behalf.Call{Method: "GET", Path: "/"}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, checked, err := plan.CheckURLFor(v, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range []string{"6368696c6c692d706570706572", "CHILLI-PEPPER"} {
+		if !slices.ContainsFunc(append(out.Secrets, checked...), func(s secret.Text) bool { return s.Equal(secret.New(made)) }) {
+			t.Errorf("%s is not known to be secret", made)
+		}
+	}
+}

@@ -39,11 +39,14 @@ func (p *Plan) Authorize(v Values, c Call, now func() time.Time) (Authorized, er
 	if p.apiURL == nil {
 		return Authorized{}, Invalid("api.base_url", "The profile has no API base URL, so there is nowhere to send the call.")
 	}
-	base, err := p.apiURL.Fill(v.Lookup, p.AllowedHosts, funcs(now))
+	f := filler{plan: p, values: v, now: now}
+	base, err := p.apiURL.Fill(v.Lookup, p.AllowedHosts, f.funcs())
 	if err != nil {
 		return Authorized{}, p.Explain("api.base_url", err)
 	}
-	return p.authorize(v, base, c, now)
+	a, err := p.authorize(v, base, c, now)
+	a.Secrets = append(a.Secrets, f.hidden...)
+	return a, err
 }
 
 // AuthorizeURL is the same for a URL of the profile itself, such as the check URL.
@@ -57,17 +60,17 @@ func (p *Plan) AuthorizeURL(v Values, raw string, now func() time.Time) (Authori
 
 func (p *Plan) authorize(v Values, base *url.URL, c Call, now func() time.Time) (Authorized, error) {
 	a := Authorized{Secrets: v.secrets()}
+	made := filler{plan: p, values: v, now: now}
 	path, query := pathFields{all: map[string]string{}, open: map[string]string{}}, [][2]string{}
-	if p.SendsToken() && v.Credential != nil {
-		token := v.Credential.AccessToken
-		a.Header = append(a.Header, Filled{-1, "Authorization", "Bearer " + token.Reveal()})
-		a.Secrets = append(a.Secrets, token)
+	if value, secrets := p.authorizationHeader(v); value != "" {
+		a.Header = append(a.Header, Filled{-1, "Authorization", value})
+		a.Secrets = append(a.Secrets, secrets...)
 	}
 	for i, f := range p.fields {
 		if !f.Applies(c.Method, c.Path) {
 			continue
 		}
-		value, isSecret, err := f.Text.Fill(v.Lookup, funcs(now))
+		value, isSecret, err := f.Text.Fill(v.Lookup, made.funcs())
 		if err != nil {
 			return a, p.Explain(FieldName(i)+".value", err)
 		}
@@ -88,6 +91,7 @@ func (p *Plan) authorize(v Values, base *url.URL, c Call, now func() time.Time) 
 			}
 		}
 	}
+	a.Secrets = append(a.Secrets, made.hidden...)
 	var err error
 	if a.URL, err = joined(base, c, path, query); err != nil {
 		return a, err

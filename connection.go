@@ -36,7 +36,7 @@ type Connection struct {
 	ID            ConnectionID
 	Assistant     AssistantID
 	Profile       ProfileID
-	User          string // the assistant's id of the end user
+	User          string // the assistant's id of the end user; empty: it serves all of them
 	Tenant        string
 	Account       Account
 	Status        ConnectionStatus
@@ -49,12 +49,18 @@ type Connection struct {
 	Fence       int64     // of the lease under which that generation was saved
 	ExpiresAt   time.Time // of the access token; zero: never told
 	ObtainedAt  time.Time
-	Refreshable bool // there is a refresh token
+	Refreshable bool // there is a refresh token, or the first request can be made again
+
+	Buffer time.Duration // what the profile says of Margin; of no effect where 0, and not kept
 
 	Rotates       Rotation
 	IntentAt      time.Time // set: a refresh of Generation was begun and its outcome is not known
 	NextAttemptAt time.Time // no refresh before this
 	Failures      int64     // in a row
+
+	RefreshAt time.Time // when it is renewed by ourselves; zero: never, or not planned yet
+	GrantedAt time.Time // when the person authorized it the last time
+	WarnedAt  time.Time // when it was told that the authorization will end
 
 	Version    int64
 	CreatedAt  time.Time
@@ -64,9 +70,13 @@ type Connection struct {
 
 // Margin is how long before its end an access token counts as due: never one
 // that is about to expire. A tenth of its life, at least 30 seconds and at most
-// 5 minutes, and never more than a fifth of a very short life.
+// 5 minutes, and never more than a fifth of a very short life; or what the
+// profile says, and never more than half of its life.
 func (c Connection) Margin() time.Duration {
 	life := c.ExpiresAt.Sub(c.ObtainedAt)
+	if c.Buffer > 0 {
+		return min(c.Buffer, max(life/2, 0))
+	}
 	return min(max(30*time.Second, min(life/10, 5*time.Minute)), max(life/5, 0))
 }
 
@@ -101,6 +111,21 @@ func (c Connection) Refreshed(old, got Credential) Connection {
 	return c
 }
 
+// Renewed is Refreshed for one token of several: slot is the one that was
+// renewed, and kept the whole credential as it is now.
+func (c Connection) Renewed(slot string, old, got, kept Credential) Connection {
+	if slot != "" {
+		old = old.Part(slot)
+	}
+	if old.Unfinished {
+		old = Credential{} // what follows a refresh tells nothing of rotation
+	}
+	c.Rotates = c.learned(old, got)
+	c = c.holding(kept)
+	c.Generation++
+	return c
+}
+
 // Connected returns the connection with a credential that came by a fresh
 // authorization; it makes a lapsed or revoked one active again.
 func (c Connection) Connected(got Credential, account Account, requested []string) Connection {
@@ -117,8 +142,8 @@ func (c Connection) Connected(got Credential, account Account, requested []strin
 func (c Connection) holding(got Credential) Connection {
 	c.Status, c.Reason, c.Failures = ConnectionActive, "", 0
 	c.IntentAt, c.NextAttemptAt = time.Time{}, time.Time{}
-	c.ExpiresAt, c.ObtainedAt = got.ExpiresAt, got.ObtainedAt
-	c.Refreshable = !got.RefreshToken.Empty()
+	c.ExpiresAt, c.ObtainedAt = got.Ends()
+	c.Refreshable = got.Refreshable()
 	if got.Scopes != nil {
 		c.ScopesGranted = slices.DeleteFunc(slices.Clone(got.Scopes), func(s string) bool { return !clean(s) }) // providers send anything
 	}

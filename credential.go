@@ -1,7 +1,9 @@
 package behalf
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,118 @@ type Credential struct {
 	Scopes       []string  // as granted; nil when the provider did not say
 	ExpiresAt    time.Time // zero: never told
 	ObtainedAt   time.Time
+
+	RefreshExpiresAt time.Time          // of the refresh token; zero: never told
+	Slots            map[string]Slotted // further tokens of the same grant, by the slot's name
+	Captured         map[string]string  // what token and refresh replies told besides, and steps around them
+	Renewal          Renewal            // how it is renewed
+	// Unfinished says that the steps which follow a refresh have not been made:
+	// the credential is kept because it is the only good one, and not yet used.
+	Unfinished bool
+}
+
+// Slotted is the token of a slot.
+type Slotted struct {
+	AccessToken  secret.Text
+	RefreshToken secret.Text // empty: it comes and goes with the grant's
+	TokenType    string
+	Scopes       []string
+	ExpiresAt    time.Time
+	ObtainedAt   time.Time
+	Derived      bool // it is asked for with the grant's refresh token
+}
+
+// Renewal is how a credential is renewed.
+type Renewal string
+
+const (
+	RenewByRefreshToken Renewal = ""             // where there is one (RFC 6749 §6)
+	RenewByAccessToken  Renewal = "access_token" // the access token renews itself while it lives
+	RenewByReissue      Renewal = "reissue"      // the first request is made again
+	RenewNever          Renewal = "none"
+)
+
+// Refreshable reports whether the credential can be renewed without the person.
+func (c Credential) Refreshable() bool {
+	switch c.Renewal {
+	case RenewByAccessToken, RenewByReissue:
+		return true
+	case RenewNever:
+		return false
+	}
+	for _, s := range c.Slots {
+		if !s.RefreshToken.Empty() {
+			return true
+		}
+	}
+	return !c.RefreshToken.Empty()
+}
+
+// Ends returns when the first of its tokens ends, and when that was obtained;
+// zero: never told. A slot that nothing renews does not hasten the others.
+func (c Credential) Ends() (at, obtained time.Time) {
+	if c.Unfinished {
+		return c.ObtainedAt, c.ObtainedAt
+	}
+	at, obtained = c.ExpiresAt, c.ObtainedAt
+	for _, s := range c.Slots {
+		if s.renews() && !s.ExpiresAt.IsZero() && (at.IsZero() || s.ExpiresAt.Before(at)) {
+			at, obtained = s.ExpiresAt, s.ObtainedAt
+		}
+	}
+	return at, obtained
+}
+
+func (s Slotted) renews() bool { return s.Derived || !s.RefreshToken.Empty() }
+
+// Next returns which of its tokens is renewed next: "" for the grant's own, or
+// the name of a slot with a refresh token of its own. That is the one that ends
+// first; where all are to be renewed, the first that was obtained before a time.
+func (c Credential) Next(all bool, before time.Time) (slot string, ok bool) {
+	own := c.Renewal != RenewByRefreshToken && c.Renewal != RenewNever || !c.RefreshToken.Empty()
+	end := c.ExpiresAt
+	if all && own && c.ObtainedAt.Before(before) {
+		return "", true
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Slots)) {
+		s := c.Slots[name]
+		switch {
+		case s.RefreshToken.Empty():
+			if s.Derived && !all && ends(s.ExpiresAt, end) {
+				slot, ok, end = "", own, s.ExpiresAt
+			}
+		case all && s.ObtainedAt.Before(before):
+			return name, true
+		case !all && (ends(s.ExpiresAt, end) || !own && !ok):
+			slot, ok, end = name, true, s.ExpiresAt
+		}
+	}
+	if all || ok {
+		return slot, ok
+	}
+	return "", own
+}
+
+func ends(at, before time.Time) bool { return !at.IsZero() && (before.IsZero() || at.Before(before)) }
+
+// Part returns the credential of one of its tokens alone, as a refresh sees it.
+func (c Credential) Part(slot string) Credential {
+	if slot == "" {
+		return c
+	}
+	s := c.Slots[slot]
+	return Credential{AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, TokenType: s.TokenType, Scopes: s.Scopes, ExpiresAt: s.ExpiresAt, ObtainedAt: s.ObtainedAt, Renewal: c.Renewal}
+}
+
+// Renewed returns c with what a refresh of one of its tokens brought.
+func (c Credential) Renewed(slot string, got Credential) Credential {
+	if slot == "" {
+		return c.Merged(got)
+	}
+	got = c.Part(slot).Merged(got)
+	s := Slotted{AccessToken: got.AccessToken, RefreshToken: got.RefreshToken, TokenType: got.TokenType, Scopes: got.Scopes, ExpiresAt: got.ExpiresAt, ObtainedAt: got.ObtainedAt}
+	c.Slots, c.Captured = merged(c.Slots, map[string]Slotted{slot: s}), merged(c.Captured, got.Captured)
+	return c
 }
 
 // Merged returns got with what a refresh leaves out filled in from c: most
@@ -32,7 +146,21 @@ func (c Credential) Merged(got Credential) Credential {
 	if got.Scopes == nil {
 		got.Scopes = c.Scopes
 	}
+	if got.RefreshExpiresAt.IsZero() && got.RefreshToken.Equal(c.RefreshToken) {
+		got.RefreshExpiresAt = c.RefreshExpiresAt
+	}
+	got.Slots, got.Captured = merged(c.Slots, got.Slots), merged(c.Captured, got.Captured)
 	return got
+}
+
+// merged returns both maps in one, nil where there is nothing.
+func merged[V any](old, got map[string]V) map[string]V {
+	if len(old) == 0 {
+		return got
+	}
+	all := maps.Clone(old)
+	maps.Copy(all, got)
+	return all
 }
 
 // Inputs is what an end user and the assistant gave for one connection: it

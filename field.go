@@ -34,8 +34,11 @@ type AdditionalField struct {
 	Type       FieldType  `json:"type,omitempty" doc:"text (default) or password."`
 	Required   bool       `json:"required,omitempty"`
 	Pattern    string     `json:"pattern,omitempty" doc:"A regular expression that the whole value must match."`
-	Visibility Visibility `json:"visibility,omitempty" doc:"visible (default), read_only or hidden."`
+	DataType   DataType   `json:"data_type,omitempty" doc:"text (default), number, integer, boolean, email, url or date: what a value must read as."`
+	Options    []Option   `json:"options,omitempty" doc:"The only values; the person chooses one. Such a field may decide the whole host of a URL."`
+	Visibility Visibility `json:"visibility,omitempty" doc:"visible (default), read_only or hidden. A field that is not visible is a constant and needs its value."`
 	Value      string     `json:"value,omitempty" doc:"Constant or default. Of a password field it is write-only."`
+	ValueFrom  string     `json:"value_from,omitempty" doc:"Where profiles as files take a secret value from: env:NAME or file:/path."`
 }
 
 // Asked reports whether the end user is asked for the field.
@@ -61,17 +64,32 @@ const (
 
 // AuthorizationField is put on every call.
 type AuthorizationField struct {
-	In      Placement `json:"in" doc:"header, payload, query or path."`
-	Key     string    `json:"key"`
-	Value   string    `json:"value,omitempty" doc:"Placeholders. The literal value of a secret field is write-only."`
-	Secret  bool      `json:"secret,omitempty" doc:"Masked in every transcript."`
-	Methods []string  `json:"methods,omitempty" doc:"Only for calls with these methods."`
-	Paths   []string  `json:"paths,omitempty" doc:"Only for calls to these paths and what is below them."`
+	In        Placement `json:"in" doc:"header, payload, query or path."`
+	Key       string    `json:"key"`
+	Value     string    `json:"value,omitempty" doc:"Placeholders. The literal value of a secret field is write-only."`
+	ValueFrom string    `json:"value_from,omitempty" doc:"Where profiles as files take a secret value from: env:NAME or file:/path."`
+	Secret    bool      `json:"secret,omitempty" doc:"Masked in every transcript."`
+	Methods   []string  `json:"methods,omitempty" doc:"Only for calls with these methods."`
+	Paths     []string  `json:"paths,omitempty" doc:"Only for calls to these paths and what is below them."`
 }
 
 // Applies reports whether the field goes on a call.
 func (f AuthorizationField) Applies(method, path string) bool {
 	return (len(f.Methods) == 0 || contains(f.Methods, method)) && (len(f.Paths) == 0 || underAny(f.Paths, path))
+}
+
+// WriteOnly reports whether the field's value is never shown.
+func (f AuthorizationField) WriteOnly() bool { return f.Secret && writeOnly(f.Value) }
+
+// IsReference reports whether s says where a secret is: env:NAME or file:/path.
+func IsReference(s string) bool {
+	if name, ok := strings.CutPrefix(s, "env:"); ok {
+		return name != "" && len(name) <= maxName && !strings.ContainsFunc(name, func(r rune) bool {
+			return r != '_' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+		})
+	}
+	path, ok := strings.CutPrefix(s, "file:")
+	return ok && strings.HasPrefix(path, "/") && clean(path) && len(path) <= maxText
 }
 
 // FieldSecretKey names a field's literal secret value in ProfileSecrets.Fields.
@@ -90,7 +108,7 @@ func writeOnly(value string) bool {
 		return value != ""
 	case !t.OnlyNames(): // {{base64 "id:secret"}}
 		return true
-	case literal == "", literal == "bearer", literal == "basic", literal == "token", literal == "bot":
+	case literal == "", literal == "bearer", literal == "basic", literal == "token", literal == "bot", literal == "oauth", literal == "oauth2":
 		return false
 	}
 	return true

@@ -57,6 +57,12 @@ const (
 	WarnPlainSecret     WarningCode = "secret_in_plain_field"
 	WarnPasswordUnused  WarningCode = "password_field_unused"
 	WarnFieldUnused     WarningCode = "field_unused"
+	WarnCaptureUnused   WarningCode = "captured_unused"
+	WarnCaptureSecret   WarningCode = "captured_secret"
+	WarnStateNotRead    WarningCode = "state_not_read"
+	WarnPKCEPlain       WarningCode = "pkce_plain"
+	WarnLateRenewal     WarningCode = "renewal_too_late"
+	WarnBuffer          WarningCode = "buffer_exceeds_lifetime"
 )
 
 // Known is what is known of a provider beside the definition: from discovery or
@@ -64,12 +70,14 @@ const (
 type Known struct {
 	ScopesSupported []string // the scopes that the provider offers; empty: not known
 	Offline         []Param  // each makes the provider give a refresh token: {"access_type", "offline"}, {"scope", "offline_access"}
+	Unasked         bool     // asking for offline access changes nothing: a refresh token comes by itself, or never
 }
 
 // Lint returns what is probably not meant in a definition, in the order of the
 // form. It never fails: what it cannot read it leaves to Compile.
 func Lint(d Definition, k Known) []Warning {
 	l := &linter{d: d.Finished(), known: k}
+	l.kinds()
 	if l.authorizes() {
 		l.authorizationURL()
 		l.refreshToken()
@@ -80,6 +88,7 @@ func Lint(d Definition, k Known) []Warning {
 		l.client()
 		l.lifetime()
 		l.revocation()
+		l.shapes()
 	}
 	l.checks()
 	l.urls()
@@ -100,10 +109,10 @@ func (l *linter) warn(field string, code WarningCode, message, fix string) {
 }
 
 // authorizes reports whether the browser is sent to an authorization URL.
-func (l *linter) authorizes() bool { return l.d.Type == OAuth2 || l.d.Type == "" }
+func (l *linter) authorizes() bool { return l.d.Type.Redirects() }
 
 // issuesTokens reports whether an OAuth server gives the credential.
-func (l *linter) issuesTokens() bool { return l.d.Type != APIKey && l.d.Type != Basic }
+func (l *linter) issuesTokens() bool { return l.d.Type.IssuesTokens() }
 
 // authorizationURL looks for parameters that are replaced when the browser is sent.
 func (l *linter) authorizationURL() {
@@ -153,13 +162,14 @@ func queryNames(raw string) []string {
 func (l *linter) refreshToken() {
 	const message = "No refresh token will be issued: the person must authorize again whenever the access token ends."
 	switch {
-	case l.d.OAuth.ResponseType == "token":
+	case l.d.OAuth.ResponseType == "token", contains([]string{"access_token", "reissue", "none"}, l.d.OAuth.Refresh.Grant):
 	case len(l.known.Offline) > 0 && !slices.ContainsFunc(l.known.Offline, l.sends):
 		p := l.known.Offline[0]
 		l.warn(offlineField(p), WarnNoRefreshToken, message, "Add "+p.Key+"="+p.Value+".")
 	case len(l.known.Offline) > 0, l.asksOffline():
 	case contains(l.known.ScopesSupported, offlineAccess):
 		l.warn("scope", WarnNoRefreshToken, message, "Add the scope offline_access, which the provider offers.")
+	case l.known.Unasked:
 	case len(l.known.ScopesSupported) == 0 && l.openIDAsked():
 		l.warn("scope", WarnNoRefreshToken, "Perhaps no refresh token will be issued: most OpenID providers give one only when offline access is asked for.",
 			"Add the scope offline_access, or the provider's own parameter, such as access_type=offline.")
@@ -269,7 +279,7 @@ func (l *linter) client() {
 
 func (l *linter) lifetime() {
 	o := l.d.OAuth
-	if o.TokenLifetime == 0 && o.Issuer == "" {
+	if o.TokenLifetime == 0 && o.Issuer == "" && o.IntrospectionURL == "" && o.Token.Reply.ExpiresIn == "" && o.Token.Reply.ExpiresFormat == "" {
 		l.warn("oauth.token_lifetime", WarnNoLifetime, "If the provider does not say how long a token lives, it is used until a call fails.", "Enter the lifetime that the provider documents, in seconds.")
 	}
 	if o.TokenLifetime > 0 && o.Refresh.MinAge >= o.TokenLifetime {
@@ -282,7 +292,7 @@ func (l *linter) lifetime() {
 }
 
 func (l *linter) revocation() {
-	if l.d.OAuth.RevocationURL == "" {
+	if l.d.OAuth.RevocationURL == "" && l.d.OAuth.Revoke.ManageURL == "" {
 		l.warn("oauth.revocation_url", WarnNoRevocation, "A connection that ends here lives on at the provider until its tokens end.", "Enter the provider's revocation URL, if it has one (RFC 7009).")
 	}
 }
@@ -301,6 +311,8 @@ func (l *linter) all() []Param {
 	if d.Tenancy != nil {
 		all = append(all, Param{"tenancy.base_url", d.Tenancy.BaseURL})
 	}
+	all = append(all, Param{"oauth.introspection_url", d.OAuth.IntrospectionURL})
+	d.OAuth.eachStep(func(at string, s Step) { all = append(all, Param{at + ".url", s.URL}) })
 	return slices.DeleteFunc(all, func(p Param) bool { return p.Value == "" })
 }
 
@@ -344,7 +356,9 @@ func (l *linter) calls() {
 		if !f.Secret && looksSecret(f.Key, f.Value) {
 			l.warn(indexed("authorization_fields", i)+".secret", WarnPlainSecret, "The value looks like a secret, and is shown to everybody who may read the profile, and in transcripts.", "Mark the field as secret.")
 		}
-		sends = sends || slices.ContainsFunc(names(f.Value), func(n string) bool { return !l.asked(n) && n != "tenant" && n != "clientId" && n != "user" })
+		sends = sends || slices.ContainsFunc(names(f.Value), func(n string) bool {
+			return !l.asked(n) && n != "tenant" && n != "clientId" && n != "user" && !isVariable(n)
+		})
 	}
 	if l.issuesTokens() && !sends {
 		l.warn("authorization_fields", WarnTokenNotSent, "Calls go out without the token: it is not sent as Bearer, and no authorization field holds it.", "Add a field with {{accessToken}}, or leave send_token on.")
@@ -382,6 +396,7 @@ func (l *linter) additional() {
 	for i, f := range l.d.AdditionalFields {
 		switch {
 		case used[f.Key] || used[fmt.Sprintf("authfield%d", i+1)]:
+		case slices.ContainsFunc(l.d.Type.own(), func(own AdditionalField) bool { return own.Key == f.Key }): // the type itself uses it
 		case f.Type == FieldPassword:
 			l.warn(indexed("additional_fields", i), WarnPasswordUnused, "A secret is kept for nothing: no placeholder uses the field.", "Use it in a placeholder, or take the field out.")
 		default:
@@ -399,9 +414,10 @@ func (l *linter) used() map[string]bool {
 	for _, row := range l.d.Scope {
 		texts = append(texts, row.Value)
 	}
-	for _, p := range slices.Concat(l.d.OAuth.AuthorizationParams, l.d.OAuth.TokenParams, l.d.OAuth.RefreshParams) {
+	for _, p := range slices.Concat(l.d.OAuth.AuthorizationParams, l.d.OAuth.Authorize.ReconnectParams) {
 		texts = append(texts, p.Value)
 	}
+	l.d.eachParam(func(_ string, p *Param) { texts = append(texts, p.Value) })
 	for _, f := range l.d.AuthorizationFields {
 		texts = append(texts, f.Value)
 	}

@@ -39,6 +39,7 @@ var lintCases = []struct {
 	want   string // "field code", separated by commas; empty: nothing to say
 }{
 	{"nothing to say", func(d *behalf.Definition) {}, behalf.Known{}, ""},
+	{"a provider that gives refresh tokens unasked", func(d *behalf.Definition) { d.Scope[0].Value = "openid" }, behalf.Known{Unasked: true}, ""},
 	{"an OpenID profile without offline access", func(d *behalf.Definition) { d.Scope[0].Value = "openid" }, behalf.Known{}, "scope no_refresh_token"},
 	{"offline access that is offered and not asked for", func(d *behalf.Definition) { d.Scope[0].Value = "openid" }, behalf.Known{ScopesSupported: []string{"openid", "offline_access"}}, "scope no_refresh_token"},
 	{"offline access that is not offered", func(d *behalf.Definition) { d.Scope[0].Value = "openid" }, behalf.Known{ScopesSupported: []string{"openid"}}, ""},
@@ -120,10 +121,21 @@ var lintCases = []struct {
 	}, behalf.Known{}, ""},
 	{"a password that nothing uses", func(d *behalf.Definition) { d.AuthorizationFields = nil }, behalf.Known{}, "additional_fields[1] password_field_unused"},
 	{"a text that nothing uses", func(d *behalf.Definition) { d.CheckURL = "https://api.acorn.example/me" }, behalf.Known{}, "additional_fields[0] field_unused"},
+	{"a state that is not read back", func(d *behalf.Definition) { d.OAuth.Authorize.Rename = map[string]string{"state": "x"} }, behalf.Known{}, "oauth.callback.state_param state_not_read"},
+	{"a plain challenge", func(d *behalf.Definition) { d.OAuth.PKCEMethod = "plain" }, behalf.Known{}, "oauth.pkce_method pkce_plain"},
+	{"a token that renews itself too late", func(d *behalf.Definition) { d.OAuth.Refresh.Grant = "access_token" }, behalf.Known{}, "oauth.refresh.buffer renewal_too_late"},
+	{"a buffer longer than the life", func(d *behalf.Definition) { d.OAuth.TokenLifetime, d.OAuth.Refresh.Buffer = 600, 600 }, behalf.Known{}, "oauth.refresh.buffer buffer_exceeds_lifetime"},
+	{"a captured value that nothing uses", func(d *behalf.Definition) {
+		d.OAuth.Callback.Capture = []behalf.Capture{{Name: "realm", Param: "realmId"}}
+	}, behalf.Known{}, "oauth.callback.capture[0] captured_unused"},
+	{"a token that is captured in the open", func(d *behalf.Definition) {
+		d.OAuth.Callback.Capture = []behalf.Capture{{Name: "early", Param: "id_token"}}
+		d.OAuth.TokenParams = []behalf.Param{{Key: "early", Value: "{{early}}"}}
+	}, behalf.Known{}, "oauth.callback.capture[0].secret captured_secret"},
 	{"an empty form", func(d *behalf.Definition) { *d = behalf.Definition{} }, behalf.Known{},
 		"oauth.token_lifetime token_lifetime_unknown, oauth.revocation_url revocation_missing, check_url token_not_checked, api.base_url api_base_url_missing"},
 	{"an API key has none of OAuth's mistakes", func(d *behalf.Definition) {
-		*d = behalf.Definition{Type: behalf.APIKey, SendToken: new(bool), CheckURL: "https://a.example/me", API: behalf.API{BaseURL: "https://a.example"}}
+		*d = behalf.Definition{Type: behalf.APIKey, SendToken: new(bool), AuthorizationFields: []behalf.AuthorizationField{{In: behalf.InHeader, Key: "X-Api-Key", Value: "{{key}}"}}, CheckURL: "https://a.example/me", API: behalf.API{BaseURL: "https://a.example"}}
 	}, behalf.Known{}, ""},
 	{"client credentials have no browser", func(d *behalf.Definition) {
 		d.Type, d.Scope[0].Value, d.OAuth.PKCE, d.AuthorizationURL = behalf.OAuth2ClientCredentials, "read", behalf.PKCEOff, ""

@@ -37,8 +37,11 @@ type Plan struct {
 	tokenParams      []planText
 	refreshParams    []planText
 	fields           []PlanField
+	variables        []string      // that placeholders name, each once
+	uses             []variableUse // where
 	tenantPattern    *regexp.Regexp
 	fieldPatterns    map[string]*regexp.Regexp
+	quirks
 }
 
 type planText struct {
@@ -67,6 +70,7 @@ func Compile(d Definition) (*Plan, error) {
 	p.params(&e)
 	p.additional(&e)
 	p.authorization(&e)
+	p.shapes(&e)
 	p.hosts(&e)
 	p.tenantDefault(&e)
 	p.names(&e)
@@ -82,6 +86,7 @@ func (p *problems) rows(d Definition) {
 		"scope": len(d.Scope), "additional_fields": len(d.AdditionalFields), "authorization_fields": len(d.AuthorizationFields), "auth_error": len(d.AuthError),
 		"api.allowed_hosts": len(d.API.AllowedHosts), "oauth.authorization_params": len(d.OAuth.AuthorizationParams),
 		"oauth.token_params": len(d.OAuth.TokenParams), "oauth.refresh_params": len(d.OAuth.RefreshParams),
+		"oauth.authorize.reconnect_params": len(d.OAuth.Authorize.ReconnectParams),
 	} {
 		if n > maxRows {
 			p.add(field, "Expected at most %d rows.", maxRows)
@@ -93,28 +98,20 @@ func (p *problems) rows(d Definition) {
 }
 
 func (p *Plan) general(e *problems) {
-	switch p.Type {
-	case OAuth2:
-	case "":
-		e.add("type", "Required: oauth2.")
-	case OAuth2ClientCredentials, OAuth2Password, OAuth2Device, JWTBearer, TokenExchange, APIKey, Basic:
-		e.add("type", "This version takes oauth2 only.")
-	default:
-		e.add("type", "Expected oauth2.")
-	}
+	p.kind(e)
 	e.name("name", p.Name)
 	e.name("provider", p.Provider)
 	e.text("description", p.Description, maxText)
-	e.name("client_id", p.ClientID)
-	e.oneOf("mode", string(p.Mode), string(ModeUser))
-	if p.Connector != nil && *p.Connector != "" {
-		e.add("connector", "No connector of this name is configured and enabled.")
+	e.reference("client_secret_from", p.ClientSecretFrom)
+	e.oneOf("mode", string(p.Mode), string(ModeUser), string(ModePreauthorized))
+	if name := p.ConnectorName(); Slug(name) != name { // that there is one is for whoever saves the profile
+		e.add("connector", "Expected a connector's name: lower-case letters, digits and single hyphens.")
 	}
 	o := p.OAuth
-	e.oneOf("oauth.client_auth", string(o.ClientAuth), string(ClientAuthBasic), string(ClientAuthPost), string(ClientAuthNone))
+	e.oneOf("oauth.client_auth", string(o.ClientAuth), string(ClientAuthBasic), string(ClientAuthPost), string(ClientAuthNone), string(ClientAuthBasicSecret))
 	e.oneOf("oauth.pkce", string(o.PKCE), string(PKCERequired), string(PKCEOff))
 	e.oneOf("oauth.response_type", o.ResponseType, "code", "token")
-	e.oneOf("oauth.token_body", o.TokenBody, "form", "json")
+	e.oneOf("oauth.token_body", o.TokenBody, "form", "json", "query", "none")
 	e.oneOf("oauth.refresh.rotates", o.Refresh.Rotates, "", "yes", "no")
 	if len([]rune(o.ScopeSeparator)) != 1 || o.ScopeSeparator != " " && !clean(o.ScopeSeparator) {
 		e.add("oauth.scope_separator", "Expected one character.")
@@ -127,6 +124,12 @@ func (p *Plan) general(e *problems) {
 	}
 	if scopes, _ := p.Scopes(); o.Issuer != "" && contains(scopes, "openid") && o.JWKSURL == "" {
 		e.add("oauth.jwks_url", "Required to check ID tokens: the profile has an issuer and asks for the openid scope.")
+	}
+}
+
+func (p *problems) reference(field, s string) {
+	if s != "" && !IsReference(s) {
+		p.add(field, "Expected env:NAME or file:/path.")
 	}
 }
 
@@ -143,8 +146,8 @@ func (p *problems) seconds(field string, s Seconds) {
 }
 
 func (p *Plan) urls(e *problems) {
-	p.authorizationURL = e.url("authorization_url", p.AuthorizationURL, true)
-	p.tokenURL = e.url("token_url", p.TokenURL, p.OAuth.ResponseType != "token")
+	p.authorizationURL = e.route("authorization_url", p.AuthorizationURL, p.Type.Redirects(), p.OAuth.Authorize.Fragment)
+	p.tokenURL = e.url("token_url", p.TokenURL, p.Type.IssuesTokens() && p.OAuth.ResponseType != "token")
 	p.refreshURL = e.url("refresh_url", p.RefreshURL, false)
 	p.checkURL = e.url("check_url", p.CheckURL, false)
 	p.userinfoURL = e.url("oauth.userinfo_url", p.OAuth.UserinfoURL, false)
@@ -160,6 +163,18 @@ func (p *Plan) urls(e *problems) {
 	}
 }
 
+// route is url for an authorization endpoint that may stand behind "#".
+func (p *problems) route(field, raw string, required, fragment bool) *expand.URL {
+	switch {
+	case !fragment, raw == "":
+		return p.url(field, raw, required)
+	case !strings.Contains(raw, "#"):
+		p.add(field, "Expected a route behind #, as oauth.authorize.fragment says.")
+		return nil
+	}
+	return p.parsed(field, raw)
+}
+
 func (p *problems) url(field, raw string, required bool) *expand.URL {
 	switch {
 	case raw == "" && required:
@@ -173,6 +188,14 @@ func (p *problems) url(field, raw string, required bool) *expand.URL {
 	}
 	if strings.Contains(raw, "#") {
 		p.add(field, "Expected a URL without a fragment (RFC 6749 §3.1 and §3.2).")
+		return nil
+	}
+	return p.parsed(field, raw)
+}
+
+func (p *problems) parsed(field, raw string) *expand.URL {
+	if len([]rune(raw)) > maxURL {
+		p.add(field, "Expected at most %d characters.", maxURL)
 		return nil
 	}
 	u, err := expand.ParseURL(raw)
@@ -207,8 +230,9 @@ func (p *Plan) params(e *problems) {
 		p.scope = append(p.scope, planText{row.Key, e.parse(field+".value", row.Value, expand.Plain)})
 	}
 	p.authParams = e.params("oauth.authorization_params", p.OAuth.AuthorizationParams)
-	p.tokenParams = e.params("oauth.token_params", p.OAuth.TokenParams)
-	p.refreshParams = e.params("oauth.refresh_params", p.OAuth.RefreshParams)
+	refresh := p.OAuth.Refresh.Shape.over(p.OAuth.Token)
+	p.tokenParams = e.freeParams("oauth.token_params", p.OAuth.TokenParams, sentNames(tokenRequest, p.OAuth.Token))
+	p.refreshParams = e.freeParams("oauth.refresh_params", p.OAuth.RefreshParams, sentNames(refreshRequest, refresh, "scope", "access_token"))
 }
 
 // ours are the parameters that no definition may set: a hard-coded state is a
@@ -287,7 +311,11 @@ func (p *problems) pattern(field, text string) *regexp.Regexp {
 		p.add(field, "Expected a simpler regular expression: its repetitions make it too large.")
 		return nil
 	}
-	return regexp.MustCompile(`^(?:` + text + `)$`)
+	whole, err := regexp.Compile(`^(?:` + text + `)$`)
+	if err != nil { // a quotation, \Q, that is not closed has taken in the end
+		return regexp.MustCompile(`^(?:` + text + `\E)$`)
+	}
+	return whole
 }
 
 func (p *Plan) additional(e *problems) {
@@ -306,11 +334,16 @@ func (p *Plan) additional(e *problems) {
 		e.line(at+".title", f.Title, maxName)
 		e.line(at+".hint", f.Hint, maxText)
 		e.line(at+".value", f.Value, maxText)
+		e.reference(at+".value_from", f.ValueFrom)
+		if f.ValueFrom != "" && f.Type != FieldPassword {
+			e.add(at+".value_from", "Only the value of a password field is taken from elsewhere.")
+		}
 		e.oneOf(at+".type", string(f.Type), "", string(FieldText), string(FieldPassword))
 		e.oneOf(at+".visibility", string(f.Visibility), "", string(Visible), string(ReadOnly), string(Hidden))
 		if re := e.pattern(at+".pattern", f.Pattern); re != nil {
 			p.fieldPatterns[f.Key] = re
 		}
+		e.choices(at, f)
 	}
 }
 
@@ -334,6 +367,10 @@ func (p *Plan) authorization(e *problems) {
 			e.add(at+".key", "Two fields have this key.")
 		}
 		seen[key] = true
+		e.reference(at+".value_from", f.ValueFrom)
+		if f.ValueFrom != "" && (!f.Secret || f.Value != "" && !f.WriteOnly()) {
+			e.add(at+".value_from", "Only a secret value is taken from elsewhere.")
+		}
 		pos := positions[f.In]
 		p.fields = append(p.fields, PlanField{f, e.parse(at+".value", f.Value, pos)})
 		for j, m := range f.Methods {
@@ -448,8 +485,12 @@ func (p *Plan) templates() map[string]*expand.URL {
 		"authorization_url": p.authorizationURL, "token_url": p.tokenURL, "check_url": p.checkURL, "api.base_url": p.apiURL,
 		"oauth.userinfo_url": p.userinfoURL, "oauth.revocation_url": p.revocationURL, "oauth.jwks_url": p.jwksURL,
 	}
+	all["oauth.introspection_url"] = p.introspectionURL
 	if p.RefreshURL != "" {
 		all["refresh_url"] = p.refreshURL
+	}
+	for _, s := range p.allSteps() {
+		all[s.at+".url"] = s.url
 	}
 	for name, u := range all {
 		if u == nil {
@@ -459,49 +500,73 @@ func (p *Plan) templates() map[string]*expand.URL {
 	return all
 }
 
-// names checks that every placeholder names something.
+// names checks that every placeholder names something that exists there.
 func (p *Plan) names(e *problems) {
-	check := func(field string, names []string, token bool) {
+	here := p.stages()
+	check := func(field string, names, needs []string, known nameSet) {
+		p.useVariables(field, names, needs)
 		for _, n := range names {
-			if err := p.known(n, token); err != "" {
+			if err := p.known(n, known); err != "" {
 				e.add(field, "%s", err)
 			}
 		}
 	}
+	list := func(field string, texts []planText, known nameSet) {
+		for i, t := range texts {
+			if t.text != nil {
+				check(indexed(field, i)+".value", t.text.Names(), t.text.Needs(), known)
+			}
+		}
+	}
 	for field, u := range p.templates() {
-		check(field, u.Names(), false)
+		check(field, u.Names(), u.Needs(), here.url(field))
 		p.wholeHosts(e, field, u)
 	}
 	p.browserSees(e)
 	if p.issuer != nil {
-		check("oauth.issuer", p.issuer.Names(), false)
+		check("oauth.issuer", p.issuer.Names(), p.issuer.Needs(), nil)
 	}
-	for i, t := range p.scope {
-		if t.text != nil {
-			check(indexed("scope", i)+".value", t.text.Names(), false)
-		}
+	list("scope", p.scope, nil)
+	list("oauth.authorization_params", p.authParams, nil)
+	list("oauth.authorize.reconnect_params", p.reconnectParams, nil)
+	list("oauth.token_params", p.tokenParams, here.token)
+	list("oauth.token.headers", p.token.headers, here.token.and("requestBody"))
+	list("oauth.refresh_params", p.refreshParams, here.refresh)
+	if p.OAuth.Refresh.Headers != nil {
+		list("oauth.refresh.headers", p.refresh.headers, here.refresh.and("requestBody"))
 	}
-	for list, texts := range map[string][]planText{"oauth.authorization_params": p.authParams, "oauth.token_params": p.tokenParams, "oauth.refresh_params": p.refreshParams} {
-		for i, t := range texts {
-			if t.text != nil {
-				check(indexed(list, i)+".value", t.text.Names(), false)
-			}
-		}
+	list("oauth.revoke.params", p.revokeParams, here.revoke)
+	list("oauth.revoke.headers", p.revoke.headers, here.revoke.and("requestBody"))
+	for i, d := range p.derive {
+		list(indexed("oauth.slots", i)+".derive", d, here.refresh)
+	}
+	for _, s := range p.allSteps() {
+		list(s.at+".params", s.params, here.steps[s.at])
+		list(s.at+".headers", s.shape.headers, here.steps[s.at].and("requestBody"))
 	}
 	for i, f := range p.fields {
 		if f.Text != nil {
-			check(indexed("authorization_fields", i)+".value", f.Text.Names(), true)
+			check(indexed("authorization_fields", i)+".value", f.Text.Names(), f.Text.Needs(), here.call)
 		}
 	}
 	slices.SortStableFunc(*e, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
+	slices.SortStableFunc(p.uses, func(a, b variableUse) int { return strings.Compare(a.field, b.field) })
 }
 
 // wholeHosts checks what a placeholder in the registrable part of a host needs:
 // a closed list, or a value that the provider itself returned.
 func (p *Plan) wholeHosts(e *problems, field string, u *expand.URL) {
 	for _, n := range u.Enumerated() {
+		if f := p.field(n); f != nil && f.closed() {
+			continue
+		}
 		if n != "tenant" || p.Tenancy == nil || len(p.Tenancy.Allowed) == 0 {
-			e.add(field, "A placeholder stands where it decides the whole host. Expected a literal domain, or {tenant} with a list of allowed tenants.")
+			e.add(field, "A placeholder stands where it decides the whole host. Expected a literal domain, {tenant} with a list of allowed tenants, or an additional field with options.")
+		}
+	}
+	for _, n := range u.Captured() {
+		if c := p.captures[n]; c != nil && c.Kind != "origin" {
+			e.add(field, "{{%s}} stands for a whole host. Capture it with the kind origin.", n)
 		}
 	}
 	switch {
@@ -534,24 +599,38 @@ func (p *Plan) browserSees(e *problems) {
 			refuse(indexed("scope", i)+".value", t.text.Names())
 		}
 	}
-	for i, t := range p.authParams {
-		if t.text != nil {
-			refuse(indexed("oauth.authorization_params", i)+".value", t.text.Names())
+	for field, texts := range map[string][]planText{"oauth.authorization_params": p.authParams, "oauth.authorize.reconnect_params": p.reconnectParams} {
+		for i, t := range texts {
+			if t.text != nil {
+				refuse(indexed(field, i)+".value", t.text.Names())
+			}
 		}
 	}
 }
 
 // known returns why a placeholder's name means nothing here, or "".
-func (p *Plan) known(name string, token bool) string {
+func (p *Plan) known(name string, here nameSet) string {
+	since, request := requestNames[name]
 	switch {
 	case name == "tenant" && p.Tenancy == nil:
 		return "{tenant} has no value: the profile has no tenancy."
-	case slices.Contains(tokenNames, name) && !token:
-		return fmt.Sprintf("{{%s}} exists only on calls, once the person has authorized.", name)
-	case reserved(name), p.field(name) != nil:
+	case p.field(name) != nil, here[name]:
 		return ""
+	case isVariable(name):
+		return unknownVariable(name)
+	case slices.Contains(tokenNames, name), strings.HasPrefix(name, "slots."):
+		if strings.HasPrefix(name, "slots.") && !p.slotName(name) {
+			return "It has a placeholder that names no slot. Expected {{slots.name.accessToken}} or {{slots.name.tokenType}}."
+		}
+		return fmt.Sprintf("{{%s}} exists only on calls, once the person has authorized.", name)
+	case reserved(name):
+		return ""
+	case request:
+		return fmt.Sprintf("{{%s}} exists only %s.", name, since)
+	case p.captures[name] != nil:
+		return fmt.Sprintf("{{%s}} is captured later than this.", name)
 	}
-	return "It has a placeholder that names nothing: not an additional field, not a built-in."
+	return "It has a placeholder that names nothing: not an additional field, not a built-in, nothing that is captured."
 }
 
 // field returns the additional field that a placeholder names, by key or as
@@ -561,6 +640,11 @@ func (p *Plan) field(name string) *AdditionalField {
 		f := &p.AdditionalFields[i]
 		if f.Key == name || name == fmt.Sprintf("authfield%d", i+1) {
 			return f
+		}
+	}
+	for _, f := range p.Type.own() {
+		if f.Key == name {
+			return &f
 		}
 	}
 	return nil
@@ -598,8 +682,8 @@ func (p *Plan) CheckField(key string, value interface{ Reveal() string }) error 
 	switch {
 	case f == nil || f.Key != key:
 		return Invalid(key, "This profile has no additional field of this name.")
-	case !f.Asked() && f.Value != "":
-		return Invalid(key, "This field is a constant of the profile.")
+	case !f.Asked():
+		return Invalid(key, "This field is a constant of the profile; leave it out.")
 	}
 	v := value.Reveal()
 	switch re := p.fieldPatterns[key]; {
@@ -611,6 +695,11 @@ func (p *Plan) CheckField(key string, value interface{ Reveal() string }) error 
 		return Invalid(key, "It does not have the form that is expected here: %s.", strings.TrimSuffix(f.Hint, "."))
 	case v != "" && re != nil && !re.MatchString(v):
 		return Invalid(key, "It does not have the form that is expected here.")
+	case p.Type == Basic && key == FieldUsername && strings.Contains(v, ":"):
+		return Invalid(key, "Expected a username without a colon (RFC 7617 §2).")
+	}
+	if why := f.misfit(v); why != "" {
+		return Invalid(key, "%s", why)
 	}
 	return nil
 }
@@ -647,9 +736,9 @@ func (p *Plan) origins(urls ...*expand.URL) []string {
 }
 
 // SecretMoves reports whether next would send the client secret somewhere that
-// p does not.
+// p does not, or by another way: who runs a connector says where a name leads.
 func (p *Plan) SecretMoves(next *Plan) bool {
-	return moves(p.origins(p.tokenURL, p.refreshURL, p.revocationURL), next.origins(next.tokenURL, next.refreshURL, next.revocationURL))
+	return p.ConnectorName() != next.ConnectorName() || moves(p.origins(p.provers()...), next.origins(next.provers()...))
 }
 
 func moves(old, now []string) bool {
@@ -664,10 +753,20 @@ func moves(old, now []string) bool {
 // CallsMove is the same for secret fields, which any request of the profile may
 // carry.
 func (p *Plan) CallsMove(next *Plan) bool {
-	return moves(p.origins(p.carriers()...), next.origins(next.carriers()...)) || moves(p.HostPatterns, next.HostPatterns)
+	return p.ConnectorName() != next.ConnectorName() || moves(p.origins(p.carriers()...), next.origins(next.carriers()...)) || moves(p.HostPatterns, next.HostPatterns)
 }
 
 // carriers are the URLs that a field of the profile may be sent to.
 func (p *Plan) carriers() []*expand.URL {
-	return []*expand.URL{p.tokenURL, p.refreshURL, p.revocationURL, p.userinfoURL, p.checkURL, p.apiURL, p.authorizationURL}
+	return append(p.provers(), p.userinfoURL, p.checkURL, p.apiURL, p.authorizationURL)
+}
+
+// provers are the URLs at which the client proves itself, or may: a step can
+// send the client secret.
+func (p *Plan) provers() []*expand.URL {
+	urls := []*expand.URL{p.tokenURL, p.refreshURL, p.revocationURL, p.introspectionURL}
+	for _, s := range p.allSteps() {
+		urls = append(urls, s.url)
+	}
+	return urls
 }

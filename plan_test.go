@@ -103,7 +103,7 @@ func TestWhatIsWrongWithADefinitionIsNamed(t *testing.T) {
 		field  string
 	}{
 		"no type":                      {func(d *behalf.Definition) { d.Type = "" }, "type"},
-		"a type of a later version":    {func(d *behalf.Definition) { d.Type = behalf.APIKey }, "type"},
+		"a type of a later version":    {func(d *behalf.Definition) { d.Type = behalf.OAuth2Device }, "type"},
 		"an unknown type":              {func(d *behalf.Definition) { d.Type = "oauth3" }, "type"},
 		"no name":                      {func(d *behalf.Definition) { d.Name = "" }, "name"},
 		"a blank name":                 {func(d *behalf.Definition) { d.Name = " \u00a0 " }, "name"},
@@ -139,8 +139,8 @@ func TestWhatIsWrongWithADefinitionIsNamed(t *testing.T) {
 		"a token in a URL":            {func(d *behalf.Definition) { d.CheckURL = "https://api.acorn.example/{{accessToken}}" }, "check_url"},
 		"a tenant without tenancy":    {func(d *behalf.Definition) { d.CheckURL = "https://api.acorn.example/{tenant}" }, "check_url"},
 		"an unclosed placeholder":     {func(d *behalf.Definition) { d.TokenURL = "https://auth.acorn.example/{{pin" }, "token_url"},
-		"a mode of a later version":   {func(d *behalf.Definition) { d.Mode = behalf.ModePreauthorized }, "mode"},
-		"a connector":                 {func(d *behalf.Definition) { s := "office"; d.Connector = &s }, "connector"},
+		"an unknown mode":             {func(d *behalf.Definition) { d.Mode = "anybody" }, "mode"},
+		"a connector":                 {func(d *behalf.Definition) { s := "Office!"; d.Connector = &s }, "connector"},
 		"a scope row without a key":   {func(d *behalf.Definition) { d.Scope[0].Key = "" }, "scope[0].key"},
 		"a scope row without a value": {func(d *behalf.Definition) { d.Scope[0].Value = " " }, "scope[0].value"},
 		"a scope row that is ours":    {func(d *behalf.Definition) { d.Scope = append(d.Scope, behalf.ScopeParam{Key: "state", Value: "x"}) }, "scope[1].key"},
@@ -352,6 +352,7 @@ func FuzzCompile(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(`{"type":"oauth2","name":"a","provider":"b","client_id":"c","authorization_url":"{{x}}/a","token_url":"https://a.b.c/{{authfield1}}","additional_fields":[{"key":"x","type":"password","value":"v"}],"authorization_fields":[{"in":"header","key":"Authorization","value":"Basic {{base64 x \":\" x}}","secret":true}],"api":{"allowed_hosts":["*.b.c"]}}`))
+	f.Add([]byte(`{"type":"oauth2","name":"a","provider":"b","client_id":"c","authorization_url":"https://{tenant}.b.example/a#/r","token_url":"https://b.example/{{door}}","refresh_url":"{{instance_url}}/r","tenancy":{"base_url":"https://{tenant}.b.example"},"auth_error":[{"status":200,"json":"/errors/0/code","equals":"602"}],"authorization_fields":[{"in":"header","key":"A","value":"{{slots.user.accessToken}}","paths":["/u"]},{"in":"path","key":"k","value":"{{realm}}"}],"api":{"base_url":"{{instance_url}}/s/{k}","allowed_hosts":["*.b.example","b.example"]},"oauth":{"client_auth":"post","scope_separator":"+","pkce_method":"S256-hex","token_body":"json","grant_type":"g","introspection_url":"https://b.example/i","revocation_url":"https://b.example/t/{{token}}","authorize":{"scope_param":"perms","rename":{"client_id":"client_key"},"omit":["response_type"],"raw":["perms"],"redirect_uri":"alias","fragment":true,"reconnect_params":[{"key":"prompt","value":"consent"}]},"callback":{"code_param":"c","state_param":"payload","error_params":["reason"],"decode":true,"empty_declined":true,"capture":[{"name":"realm","param":"realmId","required":true,"pattern":"[0-9]+"}]},"before_token":[{"name":"doors","url":"https://b.example/d","body":"query","params":[{"key":"a","value":"{{code}}"}],"capture":[{"name":"door","json":"/d","secret":false}],"on":["connect","refresh"]}],"token":{"method":"GET","headers":[{"key":"sign","value":"{{hmac clientSecret requestBody requestTimeMs}}"}],"omit":["redirect_uri"],"success":[{"json":"/ok","equals":"true"}],"errors":[{"status":403,"contains":"gone","class":"lapsed"}],"reply":{"access_token":"/d/a","expires_in":"/d/e","expires_unit":"ms","expires_format":"at","retry_after":"X-Reset","retry_format":"at"},"capture":[{"name":"instance_url","json":"/instance_url","kind":"origin"}]},"after_token":[{"name":"long","url":"https://b.example/l","token":true,"params":[{"key":"t","value":"{{accessToken}}"}]}],"post_connect":[{"name":"sites","url":"https://b.example/s","method":"GET","body":"none","capture":[{"name":"site","choose":{"items":"/","value":"/id","label":"/name"}}]}],"slots":[{"name":"user","reply":{"access_token":"/u/a"}},{"name":"graph","derive":[{"key":"resource","value":"g"}]}],"refresh":{"grant":"access_token","min_age":60,"buffer":5,"body":"query"},"revoke":{"tokens":["access_token","refresh_token"],"method":"DELETE","auth":"basic","params":[{"key":"all","value":"{{token}}"}]}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var d behalf.Definition
 		if json.Unmarshal(b, &d) != nil {

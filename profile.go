@@ -1,6 +1,8 @@
 package behalf
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +45,8 @@ type Profile struct {
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	DeletedAt time.Time // zero: it is not deleted
+	PurgeAt   time.Time // of a deleted one: until when it can be restored
 }
 
 // ProfileStatus is what the reader of a list can do about a profile.
@@ -69,11 +73,12 @@ type ClientSecret struct {
 // Definition is a profile as an administrator writes it: the form, the JSON and
 // the file have these fields.
 type Definition struct {
-	Type                AuthorizationType    `json:"type,omitempty" doc:"How a connection comes by its credential. This version takes oauth2 (authorization code)."`
+	Type                AuthorizationType    `json:"type,omitempty" doc:"How a connection comes by its credential: oauth2 (authorization code), oauth2_client_credentials, oauth2_password, api_key or basic."`
 	Name                string               `json:"name,omitempty" doc:"Required, at most 255 characters, unique in the assistant."`
 	Provider            string               `json:"provider,omitempty" doc:"Identity Provider Name: the web application, for example Asana. Required, at most 255 characters."`
 	Description         string               `json:"description,omitempty" doc:"Free text, at most 4000 characters."`
 	ClientID            string               `json:"client_id,omitempty" doc:"Required, at most 255 characters."`
+	ClientSecretFrom    string               `json:"client_secret_from,omitempty" doc:"Where profiles as files take the client secret from: env:NAME or file:/path. The secret itself is sent as client_secret."`
 	AuthorizationURL    string               `json:"authorization_url,omitempty" doc:"Required, at most 3000 characters; may carry a query and placeholders."`
 	TokenURL            string               `json:"token_url,omitempty" doc:"Required for oauth2, at most 3000 characters, placeholders."`
 	RefreshURL          string               `json:"refresh_url,omitempty" doc:"At most 3000 characters, placeholders. Empty means the token URL."`
@@ -84,7 +89,7 @@ type Definition struct {
 	AdditionalFields    []AdditionalField    `json:"additional_fields,omitempty" doc:"What is asked of the end user beside the login."`
 	AuthorizationFields []AuthorizationField `json:"authorization_fields,omitempty" doc:"What is put on every call. None: the access token goes as Authorization: Bearer."`
 	SendToken           *bool                `json:"send_token,omitempty" doc:"False: the access token is not sent as Authorization: Bearer."`
-	AuthError           []AuthErrorRule      `json:"auth_error,omitempty" doc:"Answers besides 401 that mean the token is bad."`
+	AuthError           []Rule               `json:"auth_error,omitempty" doc:"Answers besides 401 that mean the token is bad."`
 	CheckURL            string               `json:"check_url,omitempty" doc:"Must answer 2xx with a fresh token, or the connection is not made."`
 	API                 API                  `json:"api,omitzero" doc:"Where calls go."`
 	OAuth               OAuthSettings        `json:"oauth,omitzero" doc:"The Advanced group."`
@@ -112,15 +117,6 @@ type API struct {
 	AllowedHosts []string `json:"allowed_hosts,omitempty" doc:"Hosts that may receive a credential; * stands for one label. Default: the hosts of the profile's own URLs."`
 }
 
-// AuthErrorRule is one answer that means "the token is bad", besides 401. All
-// conditions that are set must hold.
-type AuthErrorRule struct {
-	Status int    `json:"status,omitempty"`
-	Header string `json:"header,omitempty" doc:"A header that must be there, or equal equals."`
-	JSON   string `json:"json,omitempty" doc:"JSON pointer (RFC 6901) into the answer."`
-	Equals string `json:"equals,omitempty"`
-}
-
 // ClientAuth is how our client proves itself at the token endpoint, in the
 // words of RFC 7591 without their client_secret_ prefix.
 type ClientAuth string
@@ -129,6 +125,9 @@ const (
 	ClientAuthBasic ClientAuth = "basic"
 	ClientAuthPost  ClientAuth = "post"
 	ClientAuthNone  ClientAuth = "none"
+
+	ClientAuthBasicSecret ClientAuth = "basic_secret" // Basic with the secret as the user and no password
+	ClientAuthBearer      ClientAuth = "bearer"       // the access token; only in a Shape
 )
 
 // PKCE says whether code_challenge is sent (RFC 7636, always S256).
@@ -142,7 +141,7 @@ const (
 // OAuthSettings is the Advanced group. Its zero value is what RFC 6749 and RFC
 // 9700 ask for.
 type OAuthSettings struct {
-	ClientAuth          ClientAuth `json:"client_auth,omitempty" doc:"basic (default), post or none."`
+	ClientAuth          ClientAuth `json:"client_auth,omitempty" doc:"basic (default), post, none or basic_secret."`
 	BasicRaw            bool       `json:"basic_raw,omitempty" doc:"Send id and secret in Basic without form-encoding them first, as some providers want."`
 	PKCE                PKCE       `json:"pkce,omitempty" doc:"required (default, S256) or off."`
 	ResponseType        string     `json:"response_type,omitempty" doc:"code (default), or token: the legacy implicit response, without refresh, only by opt-in."`
@@ -152,12 +151,24 @@ type OAuthSettings struct {
 	JWKSURL             string     `json:"jwks_url,omitempty" doc:"Keys of the ID token's signature; required with issuer when the openid scope is asked for."`
 	UserinfoURL         string     `json:"userinfo_url,omitempty" doc:"Asked once after the exchange, for the account's subject and label."`
 	RevocationURL       string     `json:"revocation_url,omitempty" doc:"RFC 7009."`
-	TokenBody           string     `json:"token_body,omitempty" doc:"form (default) or json."`
+	TokenBody           string     `json:"token_body,omitempty" doc:"form (default), json, query or none."`
 	AuthorizationParams []Param    `json:"authorization_params,omitempty" doc:"Extra parameters of the authorization request."`
 	TokenParams         []Param    `json:"token_params,omitempty" doc:"Extra parameters of the token request."`
 	RefreshParams       []Param    `json:"refresh_params,omitempty" doc:"Extra parameters of the refresh request."`
 	TokenLifetime       Seconds    `json:"token_lifetime,omitempty" doc:"Seconds that an access token lives when the provider does not say."`
 	Refresh             Refresh    `json:"refresh,omitzero"`
+
+	PKCEMethod       string    `json:"pkce_method,omitempty" doc:"S256 (default); S256-hex or plain where a provider takes nothing else."`
+	IntrospectionURL string    `json:"introspection_url,omitempty" doc:"RFC 7662: asked for the token's validity and end where the reply does not tell it."`
+	GrantType        string    `json:"grant_type,omitempty" doc:"The value of grant_type where the provider has one of its own."`
+	Authorize        Authorize `json:"authorize,omitzero" doc:"How the authorization request differs from the standard."`
+	Callback         Callback  `json:"callback,omitzero" doc:"How the authorization response differs."`
+	BeforeToken      []Step    `json:"before_token,omitempty" doc:"Requests that come before the token request."`
+	Token            Shape     `json:"token,omitzero" doc:"How the token request and its reply differ."`
+	AfterToken       []Step    `json:"after_token,omitempty" doc:"Requests that follow it before the token can be used, such as an exchange for a long-lived one."`
+	PostConnect      []Step    `json:"post_connect,omitempty" doc:"Requests made once the token has been validated, to learn what later calls need."`
+	Slots            []Slot    `json:"slots,omitempty" doc:"Further tokens of the same grant."`
+	Revoke           Revoke    `json:"revoke,omitzero" doc:"How revocation differs from RFC 7009."`
 }
 
 // Param is one extra parameter; the value takes placeholders.
@@ -171,6 +182,13 @@ type Refresh struct {
 	Rotates      string  `json:"rotates,omitempty" doc:"yes, no, or empty: learned from the first refresh."`
 	ReplayWindow Seconds `json:"replay_window,omitempty" doc:"Seconds in which an old refresh token may be presented again."`
 	MinAge       Seconds `json:"min_age,omitempty" doc:"Seconds that an access token must have lived before it may be refreshed."`
+	Buffer       Seconds `json:"buffer,omitempty" doc:"Seconds before its end at which an access token is renewed. Default: a tenth of its life, 30 seconds to 5 minutes."`
+	MaxAge       Seconds `json:"max_age,omitempty" doc:"Seconds after which a refresh token ends however it is used."`
+	Idle         Seconds `json:"idle,omitempty" doc:"Seconds after which a refresh token ends that was not used."`
+	Grant        string  `json:"grant,omitempty" doc:"refresh_token (default); access_token: the access token renews itself while it lives; reissue: the first request is made again; none."`
+	GrantType    string  `json:"grant_type,omitempty" doc:"The value of grant_type where the provider has one of its own."`
+	Body         string  `json:"body,omitempty" doc:"form, json, query or none; token_body by default."`
+	Shape
 }
 
 // Seconds is a duration on the wire.
@@ -188,6 +206,16 @@ func (p Profile) ClientSecrets(now time.Time) []secret.Text {
 		}
 	}
 	return out
+}
+
+// Same reports whether the profile has the definition and the client secrets of
+// another, as if it had been saved and read.
+func (p Profile) Same(o Profile) bool {
+	mine, err := json.Marshal(p.Definition)
+	theirs, err2 := json.Marshal(o.Definition)
+	return err == nil && err2 == nil && bytes.Equal(mine, theirs) && slices.EqualFunc(p.Secrets.Client, o.Secrets.Client, func(a, b ClientSecret) bool {
+		return a.Value.Equal(b.Value) && a.ExpiresAt.Equal(b.ExpiresAt)
+	})
 }
 
 // Finished returns the definition with the defaults filled in.
@@ -249,7 +277,8 @@ func (d Definition) SendsToken() bool {
 
 // SplitSecrets returns the definition as it may be shown, and what was taken
 // out of it: the literal values of secret authorization fields and of password
-// fields, by FieldSecretKey.
+// fields, and those of headers and parameters of requests to the provider that
+// look secret, by FieldSecretKey.
 func (d Definition) SplitSecrets() (Definition, map[string]secret.Text) {
 	taken := map[string]secret.Text{}
 	d.AuthorizationFields = slices.Clone(d.AuthorizationFields)
@@ -268,7 +297,12 @@ func (d Definition) SplitSecrets() (Definition, map[string]secret.Text) {
 			f.Value = ""
 		}
 	}
-	return d, taken
+	return d.eachParam(func(list string, p *Param) {
+		if hiddenParam(*p) {
+			taken[FieldSecretKey(list, "", p.Key)] = secret.New(p.Value)
+			p.Value = ""
+		}
+	}), taken
 }
 
 // JoinSecrets is the inverse of SplitSecrets: it fills in the values that are
@@ -277,7 +311,7 @@ func (d Definition) JoinSecrets(taken map[string]secret.Text) Definition {
 	d.AuthorizationFields = slices.Clone(d.AuthorizationFields)
 	for i := range d.AuthorizationFields {
 		f := &d.AuthorizationFields[i]
-		if v, ok := taken[authorizationKey(*f)]; ok && f.Secret && f.Value == "" {
+		if v, ok := taken[d.keptKey(*f, taken)]; ok && f.Secret && f.Value == "" {
 			f.Value = v.Reveal()
 		}
 	}
@@ -288,7 +322,46 @@ func (d Definition) JoinSecrets(taken map[string]secret.Text) Definition {
 			f.Value = v.Reveal()
 		}
 	}
-	return d
+	return d.eachParam(func(list string, p *Param) {
+		if v, ok := taken[FieldSecretKey(list, "", p.Key)]; ok && p.Value == "" {
+			p.Value = v.Reveal()
+		}
+	})
+}
+
+// keptKey returns where the kept value of a secret field is found: under its
+// own key, or, where its methods or paths have been changed, under the only one
+// of the same place and name that no other field claims.
+func (d Definition) keptKey(f AuthorizationField, taken map[string]secret.Text) string {
+	own := authorizationKey(f)
+	if _, ok := taken[own]; ok {
+		return own
+	}
+	same := func(key string) bool {
+		return strings.HasPrefix(key, FieldSecretKey("authorization_fields", string(f.In), "")) && strings.HasSuffix(key, "\x00"+strings.ToLower(f.Key))
+	}
+	var free []string
+	for key := range taken {
+		if same(key) {
+			free = append(free, key)
+		}
+	}
+	asking := 0
+	for _, other := range d.AuthorizationFields {
+		key := authorizationKey(other)
+		if !other.Secret || !same(key) {
+			continue
+		}
+		if _, ok := taken[key]; ok {
+			free = slices.DeleteFunc(free, func(s string) bool { return s == key })
+		} else if other.Value == "" {
+			asking++
+		}
+	}
+	if len(free) != 1 || asking != 1 {
+		return own
+	}
+	return free[0]
 }
 
 func authorizationKey(f AuthorizationField) string {
@@ -316,9 +389,10 @@ func (p Profile) Edited(d Definition, client []ClientSecret) (Profile, error) {
 		return p, err
 	}
 	var e problems
+	e.complete(joined)
 	if p.Plan != nil {
 		if client == nil && len(p.Secrets.Client) > 0 && p.Plan.SecretMoves(next) {
-			e.add("client_secret", "Required: the secret was given for other hosts than it would now be sent to. Enter it again.")
+			e.add("client_secret", "Required: the secret was given for other hosts, or another connector, than it would now be sent to. Enter it again.")
 		}
 		if p.Plan.CallsMove(next) {
 			p.rejoined(&e, d, joined)
@@ -337,12 +411,21 @@ func (p Profile) Edited(d Definition, client []ClientSecret) (Profile, error) {
 func (p Profile) rejoined(e *problems, d, joined Definition) {
 	for i, f := range joined.AuthorizationFields {
 		if f.Value != d.AuthorizationFields[i].Value {
-			e.add(FieldName(i)+".value", "Required: the value was given for other hosts than it would now be sent to. Enter it again.")
+			e.add(FieldName(i)+".value", "Required: the value was given for other hosts, or another connector, than it would now be sent to. Enter it again.")
 		}
 	}
+	var given []string
+	d.eachParam(func(_ string, p *Param) { given = append(given, p.Value) })
+	at := 0
+	joined.eachParam(func(list string, p *Param) {
+		if p.Value != given[at] {
+			e.add(list, "Required: the value of %s was given for other hosts, or another connector, than it would now be sent to. Enter it again.", p.Key)
+		}
+		at++
+	})
 	for i, f := range joined.AdditionalFields {
 		if f.Value != d.AdditionalFields[i].Value {
-			e.add(indexed("additional_fields", i)+".value", "Required: the value was given for other hosts than it would now be sent to. Enter it again.")
+			e.add(indexed("additional_fields", i)+".value", "Required: the value was given for other hosts, or another connector, than it would now be sent to. Enter it again.")
 		}
 	}
 }

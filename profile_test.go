@@ -67,6 +67,33 @@ func withSecrets() behalf.Definition {
 	return d
 }
 
+func through(connector string) func(*behalf.Definition) {
+	return func(d *behalf.Definition) { d.Connector = &connector }
+}
+
+func TestASecretIsNotTakenThroughAnotherConnector(t *testing.T) {
+	for name, test := range map[string]struct {
+		from, to string
+		asked    bool
+	}{"to one": {"", "lab", true}, "to another": {"lab", "office", true}, "back": {"lab", "", true}, "the same": {"lab", "lab", false}, "none, in another form": {"", "", false}} {
+		t.Run(name, func(t *testing.T) {
+			profile := behalf.Profile{Definition: withSecrets(), Secrets: behalf.ProfileSecrets{Client: []behalf.ClientSecret{{Value: secret.New("client")}}}}
+			if test.from != "" {
+				through(test.from)(&profile.Definition)
+			}
+			profile.Plan = compile(t, profile.Definition)
+			d, _ := profile.Definition.SplitSecrets()
+			through(test.to)(&d)
+			_, err := profile.Edited(d, nil)
+			for _, f := range []string{"client_secret", "authorization_fields[0].value", "additional_fields[0].value"} {
+				if slices.Contains(fields(err), f) != test.asked {
+					t.Errorf("%s: %v", f, err)
+				}
+			}
+		})
+	}
+}
+
 func TestAnEditKeepsSecretsUnlessTheyWouldGoElsewhere(t *testing.T) {
 	profile := behalf.Profile{Definition: withSecrets(), Secrets: behalf.ProfileSecrets{Client: []behalf.ClientSecret{{Value: secret.New("client")}}}}
 	profile.Plan = compile(t, profile.Definition)
@@ -90,8 +117,10 @@ func TestAnEditKeepsSecretsUnlessTheyWouldGoElsewhere(t *testing.T) {
 		"one more allowed host": {change: func(d *behalf.Definition) {
 			d.API.AllowedHosts = []string{"auth.acorn.example", "api.acorn.example", "evil.example"}
 		}, fields: []string{calls}},
-		"the API without TLS": {change: func(d *behalf.Definition) { d.API.BaseURL = "http://api.acorn.example/v1" }, fields: []string{calls}},
-		"another check host":  {change: func(d *behalf.Definition) { d.CheckURL = "https://evil.example/" }, fields: []string{calls}},
+		"the API without TLS":               {change: func(d *behalf.Definition) { d.API.BaseURL = "http://api.acorn.example/v1" }, fields: []string{calls}},
+		"through a connector":               {change: through("lab"), fields: []string{"client_secret", calls, "additional_fields[0].value"}},
+		"through a connector, secret given": {change: through("lab"), client: []behalf.ClientSecret{{Value: secret.New("x")}}, fields: []string{calls}},
+		"another check host":                {change: func(d *behalf.Definition) { d.CheckURL = "https://evil.example/" }, fields: []string{calls}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, _ := profile.Definition.SplitSecrets() // as it was shown and is sent back

@@ -1,6 +1,7 @@
 package behalf
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -14,18 +15,20 @@ const (
 	SessionCreated      SessionStatus = "created"    // the link exists
 	SessionRedirected   SessionStatus = "redirected" // Continue was pressed; the person is at the provider
 	SessionReturned     SessionStatus = "returned"   // the callback is being worked on
+	SessionChoosing     SessionStatus = "choosing"   // authorized, and the person has to choose, such as a site
 	SessionPending      SessionStatus = "pending"    // authorized, and waiting for finish
 	SessionConnected    SessionStatus = "connected"
 	SessionDeclined     SessionStatus = "declined"
 	SessionExpired      SessionStatus = "expired"
 	SessionFailed       SessionStatus = "failed"
 	SessionWrongAccount SessionStatus = "wrong_account"
+	SessionTested       SessionStatus = "tested" // a trial that passed
 )
 
 // Ended reports whether nothing more can happen to the session.
 func (s SessionStatus) Ended() bool {
 	switch s {
-	case SessionConnected, SessionDeclined, SessionExpired, SessionFailed, SessionWrongAccount:
+	case SessionConnected, SessionDeclined, SessionExpired, SessionFailed, SessionWrongAccount, SessionTested:
 		return true
 	}
 	return false
@@ -34,7 +37,7 @@ func (s SessionStatus) Ended() bool {
 // Public returns the status that the assistant sees.
 func (s SessionStatus) Public() string {
 	switch s {
-	case SessionCreated, SessionRedirected, SessionReturned:
+	case SessionCreated, SessionRedirected, SessionReturned, SessionChoosing:
 		return "waiting"
 	}
 	return string(s)
@@ -61,6 +64,7 @@ type ConnectSession struct {
 	Status         SessionStatus
 	Connection     ConnectionID
 	Problem        *Outcome
+	Trial          TranscriptID // set: it tests its profile, and makes no connection
 
 	// What binds the session to one backend, one browser and one answer; all
 	// are hashes of values that somebody else holds.
@@ -109,7 +113,28 @@ type SessionSecrets struct {
 	State        secret.Text
 	CodeVerifier secret.Text
 	Nonce        secret.Text
-	Result       *SessionResult // set while the session is pending
+	Stored       Stored         // what is kept as variables, for this request; not sealed with it
+	Reconnect    Reconnect      // of a session that renews a connection
+	Result       *SessionResult // set while the session is pending, or the person chooses
+	Choosing     *Choosing      // set while the person chooses
+}
+
+// Choosing is what a person has to choose before they are connected.
+type Choosing struct {
+	Questions []Question
+	Next      int // the step of post_connect that follows
+}
+
+// Question is one choice among values that the provider listed.
+type Question struct {
+	Name    string // of the captured value
+	Title   string
+	Options []Option
+}
+
+// Answered reports whether a value is one of the options.
+func (q Question) Answered(value string) bool {
+	return slices.ContainsFunc(q.Options, func(o Option) bool { return o.Value == value })
 }
 
 // SessionResult is what an authorization brought, held back until finish.
@@ -117,7 +142,30 @@ type SessionResult struct {
 	Credential Credential
 	Account    Account
 	Captured   map[string]string
-	Origins    []string // as Inputs keep them
+	Origins    []string     // as Inputs keep them
+	Into       ConnectionID // the connection that the session renews
+	Imported   bool         // another broker held it until now
+}
+
+// Origin says how the credential came.
+func (r SessionResult) Origin() Origin {
+	if r.Imported {
+		return OriginImport
+	}
+	return OriginConnect
+}
+
+// Reconnect is the connection that a session renews.
+type Reconnect struct {
+	Connection ConnectionID
+	Subject    string // of its account; empty: not known
+	AnyAccount bool   // another account may be connected as well
+}
+
+// Allows reports whether the account that the person has authorized with may be
+// connected. One whose subject nobody knows cannot be told from another.
+func (r Reconnect) Allows(a Account) bool {
+	return r.AnyAccount || r.Subject == "" || a.Subject == "" || a.Subject == r.Subject
 }
 
 // NewSession is what an assistant asks for.
@@ -131,18 +179,32 @@ type NewSession struct {
 	FinishChallenge string
 	Locale          string
 	Lifetime        time.Duration
+	Variables       Variables
+	Connection      ConnectionID // to be renewed
+	AnyAccount      bool         // also with another account, which then is a further connection
 }
 
 // Validate checks the request against the assistant and the profile.
 func (n NewSession) Validate(a Assistant, p *Plan) error {
 	var e problems
-	e.name("user", n.User)
+	switch {
+	case !p.Shared():
+		e.name("user", n.User)
+	case n.User != "":
+		e.add("user", "This profile is authorized once for all users; leave it out.")
+	}
+	if n.AnyAccount && n.Connection == "" {
+		e.add("allow_other_account", "It has no meaning without connection: a session that renews none takes any account.")
+	}
 	e.line("user_name", n.UserName, maxName)
 	if n.Locale != "" && !isLanguageTag(n.Locale) {
 		e.add("locale", "Expected a language tag (BCP 47) such as en or pt-BR.")
 	}
 	if n.Lifetime != 0 && (n.Lifetime < MinSessionLifetime || n.Lifetime > MaxSessionLifetime) {
 		e.add("expires_in", "Expected 60 to 3600 seconds.")
+	}
+	if p.Shared() {
+		a.Finish = false // an administrator's own session: there is no user whom a stranger could stand in for
 	}
 	e.returnURL(n, a)
 	if n.Tenant != "" {

@@ -31,6 +31,11 @@ type Values struct {
 	Tenant     string
 	Inputs     Inputs
 	Credential *Credential // nil before the person has authorized
+	Again      bool        // the person has authorized before
+	Hop        Hop         // what is filled
+	Serves     bool        // of a connection that serves all users
+	Sent       Variables   // with this call
+	Stored     Stored      // what is kept for the assistant and the user; nil where the plan uses none
 }
 
 // Lookup is an expand.Lookup.
@@ -46,6 +51,9 @@ func (v Values) Lookup(name string) (expand.Value, bool) {
 	case "user":
 		return expand.Value{Text: v.User}, v.User != ""
 	}
+	if isVariable(name) {
+		return v.variable(name)
+	}
 	if c := v.Credential; c != nil {
 		switch name {
 		case "accessToken":
@@ -55,9 +63,11 @@ func (v Values) Lookup(name string) (expand.Value, bool) {
 		case "tokenType":
 			return expand.Value{Text: c.TokenType}, c.TokenType != ""
 		}
+		if slot, part, ok := slotPart(name); ok {
+			return v.slot(slot, part)
+		}
 	}
-	s, ok := v.Inputs.Captured[name]
-	return expand.Value{Text: s, Origin: true}, ok
+	return v.captured(name)
 }
 
 func (v Values) field(f *AdditionalField) (expand.Value, bool) {
@@ -65,14 +75,20 @@ func (v Values) field(f *AdditionalField) (expand.Value, bool) {
 	if s, ok := v.Inputs.Fields[f.Key]; ok && f.Asked() {
 		value.Text = s.Reveal()
 	}
+	value.Enumerated = f.offers(value.Text)
 	return value, value.Text != ""
 }
 
 // secrets returns the values that must be kept out of errors and transcripts.
 func (v Values) secrets() []secret.Text {
 	var out []secret.Text
-	for _, f := range v.Plan.AdditionalFields {
+	for _, f := range v.Plan.Asks() {
 		if value, ok := v.field(&f); ok && value.Secret {
+			out = append(out, secret.New(value.Text))
+		}
+	}
+	for _, value := range v.Stored {
+		if value.Secret {
 			out = append(out, secret.New(value.Text))
 		}
 	}
@@ -108,6 +124,9 @@ func (p *Plan) missing(name string) string {
 	case slices.Contains(tokenNames, name):
 		return fmt.Sprintf("{{%s}} has no value: the provider returned none.", name)
 	}
+	if isVariable(name) {
+		return missingVariable(name)
+	}
 	return fmt.Sprintf("{{%s}} has no value.", name)
 }
 
@@ -124,7 +143,7 @@ func (p *Plan) MissingInputs(v Values) []FieldError {
 	if p.Tenancy != nil && v.Tenant == "" {
 		e.add("tenant", "Required.")
 	}
-	for _, f := range p.AdditionalFields {
+	for _, f := range p.Asks() {
 		if _, ok := v.field(&f); !ok && f.Required && f.Asked() {
 			e.add(f.Key, "Required.")
 		}

@@ -21,6 +21,7 @@ const (
 	limitToken    = "token"    // a handler that answers 1 KB of JSON
 	limitProxy    = "proxy"    // ReverseProxy that adds one header
 	limitUpstream = "upstream" // the application that is called
+	limitRefresh  = "refresh"  // a token endpoint that takes every refresh token
 )
 
 // tokenLength makes an answer of the product, too, about 1 KB.
@@ -28,6 +29,9 @@ const tokenLength = 870
 
 // serveLimit serves until ctx ends, and says where as the product does.
 func serveLimit(ctx context.Context, which, to string) error {
+	if hub, ok := strings.CutPrefix(which, agentOf); ok {
+		return serveAgent(ctx, hub, to)
+	}
 	h, err := limit(which, to)
 	if err != nil {
 		return err
@@ -53,6 +57,10 @@ func limit(which, to string) (http.Handler, error) {
 		return reverseProxy(to)
 	case limitUpstream:
 		return upstream(), nil
+	case limitRefresh:
+		return tokenEndpoint(), nil
+	case bareHub, joinedHub, ownHub:
+		return serveHub(which, to)
 	}
 	return nil, fmt.Errorf("there is no limit %q", which)
 }

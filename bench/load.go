@@ -32,7 +32,9 @@ type target struct {
 // sample is one measurement.
 type sample struct {
 	rate     float64 // answers a second
-	behind   bool    // the pace was not kept
+	answers  int64
+	cpu      time.Duration // of the server, for one answer
+	behind   bool          // the pace was not kept
 	p50, p99 time.Duration
 }
 
@@ -80,7 +82,7 @@ func readWrk(output string) (sample, error) {
 	if len(failed) > 0 {
 		return sample{}, fmt.Errorf("requests failed beside %d that did not: %s", answers, strings.Join(failed, " "))
 	}
-	return sample{rate: float64(answers) / (float64(microseconds) / 1e6)}, nil
+	return sample{rate: float64(answers) / (float64(microseconds) / 1e6), answers: answers}, nil
 }
 
 // closedLoop asks again as soon as an answer is there, on each connection.
@@ -102,7 +104,7 @@ func closedLoop(ctx context.Context, t target, connections int, each time.Durati
 		}
 		return ctx.Err()
 	})
-	return sample{rate: float64(answered.Load()) / time.Since(began).Seconds()}, err
+	return sample{rate: float64(answered.Load()) / time.Since(began).Seconds(), answers: answered.Load()}, err
 }
 
 // paced asks so many times a second, whether or not earlier answers are there,

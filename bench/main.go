@@ -1,4 +1,4 @@
-// Command bench measures token reads and proxied calls against what this very
+// Command bench measures token reads, proxied calls and refreshes against what this very
 // machine can do at best.
 //
 // The rules are:
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -30,20 +31,25 @@ type options struct {
 	each     time.Duration // of one measurement
 	starts   int           // of the server, for the start-up time
 	users    int           // each with a connection
+	herdSize int           // tokens that are due at once
+	grow     int           // connections, for what growth changes; 0: not measured
+	only     string        // part of the names of what is measured; empty: all
 	progress func(format string, args ...any)
 }
 
 func main() {
-	o := options{starts: 10, users: 1000, progress: progress}
+	o := options{starts: 10, users: 1000, herdSize: 10_000, progress: progress}
 	flag.IntVar(&o.rounds, "rounds", 5, "how often everything is measured in turn")
 	flag.DurationVar(&o.each, "for", 3*time.Second, "how long one measurement takes; wrk, used from a second up, takes whole ones")
 	quick := flag.Bool("quick", false, "a third of a minute: whether it all works, and figures to be taken lightly")
+	flag.StringVar(&o.only, "only", "", "measure only some of start,gigabyte,tokens,calls,bodies,tunnel,memory,refresh,herd,growth")
+	flag.IntVar(&o.grow, "growth", 0, "measure also with so many connections; a million takes an hour to make")
 	asJSON := flag.Bool("json", false, "print JSON")
 	serve := flag.String("serve", "", "internal: be one of the limits")
 	to := flag.String("to", "", "internal: the application behind the limit")
 	flag.Parse()
 	if *quick {
-		o.rounds, o.each, o.starts, o.users = 2, 300*time.Millisecond, 3, 200
+		o.rounds, o.each, o.starts, o.users, o.herdSize = 2, 300*time.Millisecond, 3, 200, 640
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -90,10 +96,17 @@ func measureAll(ctx context.Context, o options) (r Report, err error) {
 	if err := f.start(ctx); err != nil {
 		return r, err
 	}
-	for _, measure := range []func(context.Context) ([]Row, error){
-		f.startUp, f.gigabyte, f.tokenReads, f.tokenLatency, f.calls, f.callLatency, f.bodies, f.memoryAfter,
+	for _, m := range []struct {
+		name string
+		rows func(context.Context) ([]Row, error)
+	}{
+		{"start", f.startUp}, {"gigabyte", f.gigabyte}, {"tokens", f.tokenReads}, {"tokens", f.tokenLatency}, {"calls", f.calls}, {"calls", f.callLatency},
+		{"bodies", f.bodies}, {"tunnel", f.tunnels}, {"memory", f.memoryAfter}, {"refresh", f.refreshes}, {"herd", f.herd}, {"growth", f.growth},
 	} {
-		rows, err := measure(ctx)
+		if !strings.Contains(o.only, m.name) && o.only != "" {
+			continue
+		}
+		rows, err := m.rows(ctx)
 		if err != nil {
 			return r, err
 		}

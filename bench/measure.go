@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -78,7 +79,43 @@ func each(samples []sample, of func(sample) float64) []float64 {
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (r *rig) full(ctx context.Context, t target) (sample, error) {
-	return saturate(ctx, t, connections, r.each)
+	server := r.server(t.host)
+	if server == nil {
+		return saturate(ctx, t, connections, r.each)
+	}
+	before, err := server.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	s, err := saturate(ctx, t, connections, r.each)
+	if err != nil {
+		return s, err
+	}
+	after, err := server.cpu()
+	s.cpu = (after - before) / time.Duration(max(1, s.answers))
+	return s, err
+}
+
+// server returns whose processor time is counted of those that listen there.
+func (r *rig) server(host string) *process {
+	counted := []*process{r.bare, r.reverse}
+	for _, p := range r.products {
+		counted = append(counted, p.process)
+	}
+	for _, p := range counted {
+		if p.host() == host {
+			return p
+		}
+	}
+	return nil
+}
+
+// processor compares what of the processors an answer takes.
+func processor(name string, measured []sample, against string, limit []sample) Row {
+	each := func(samples []sample) []float64 {
+		return each(samples, func(s sample) float64 { return float64(s.cpu) / float64(time.Microsecond) })
+	}
+	return ratio(name+", processor time", "µs", each(measured), against, each(limit))
 }
 
 func (r *rig) at(perSecond int) func(context.Context, target) (sample, error) {
@@ -150,7 +187,8 @@ func (r *rig) tokenReads(ctx context.Context) ([]Row, error) {
 	}
 	var rows []Row
 	for _, p := range r.products {
-		rows = append(rows, ratio("token read, "+p.database, "/s", rates(got[p.database]), r.bare.name, rates(got[r.bare.name])).atLeast(0.60))
+		rows = append(rows, ratio("token read, "+p.database, "/s", rates(got[p.database]), r.bare.name, rates(got[r.bare.name])).atLeast(0.60),
+			processor("token read, "+p.database, got[p.database], r.bare.name, got[r.bare.name]))
 	}
 	return rows, nil
 }
@@ -209,7 +247,8 @@ func (r *rig) calls(ctx context.Context) ([]Row, error) {
 	}
 	var rows []Row
 	for _, p := range r.products {
-		rows = append(rows, ratio("proxied call, "+p.database, "/s", rates(got[p.database]), r.reverse.name, rates(got[r.reverse.name])).atLeast(0.95))
+		rows = append(rows, ratio("proxied call, "+p.database, "/s", rates(got[p.database]), r.reverse.name, rates(got[r.reverse.name])).atLeast(0.95),
+			processor("proxied call, "+p.database, got[p.database], r.reverse.name, got[r.reverse.name]))
 	}
 	sqlite := r.products[0].database
 	if r.nginx != nil {
@@ -311,14 +350,17 @@ func (r *rig) memoryAfter(context.Context) ([]Row, error) {
 
 // pass sends or fetches 1 GiB through the proxy, and counts it.
 func (p *product) pass(ctx context.Context, method, path string) error {
+	return passGigabyte(ctx, p.process.url+p.proxyPath(path), method, http.Header{"Authorization": {"Bearer " + p.key}, "Behalf-User": {p.people[0].user}})
+}
+
+func passGigabyte(ctx context.Context, url, method string, header http.Header) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, p.process.url+p.proxyPath(path), nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+p.key)
-	req.Header.Set("Behalf-User", p.people[0].user)
+	maps.Copy(req.Header, header)
 	if method == http.MethodPut {
 		req.Body, req.ContentLength = io.NopCloser(io.LimitReader(zeros{}, gigabyte)), gigabyte
 	}

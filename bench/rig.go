@@ -25,9 +25,11 @@ type rig struct {
 	binary   string
 	bare     *process // answers 1 KB
 	upstream *process // the application
+	tokens   *process // a token endpoint
 	reverse  *process // httputil.ReverseProxy before it
 	nginx    *process // nil where it is not installed
 	products []*product
+	tunnelled
 	postgres *testdb.Server
 	stopping []func()
 }
@@ -42,6 +44,9 @@ type product struct {
 }
 
 func (r *rig) start(ctx context.Context) error {
+	if r.only == "tunnel" { // which needs no server
+		return r.startLimits(ctx)
+	}
 	r.progress("building")
 	if err := r.build(ctx); err != nil {
 		return err
@@ -96,6 +101,9 @@ func (r *rig) startLimits(ctx context.Context) (err error) {
 		return err
 	}
 	if r.reverse, err = r.run(ctx, "ReverseProxy", self, "-serve", limitProxy, "-to", r.upstream.url); err != nil {
+		return err
+	}
+	if r.tokens, err = r.run(ctx, "token endpoint", self, "-serve", limitRefresh); err != nil {
 		return err
 	}
 	path, err := exec.LookPath("nginx")

@@ -16,10 +16,11 @@ import (
 
 // seeded is what a database holds for the load.
 type seeded struct {
-	key       string
-	assistant string
-	profile   string
-	people    []person
+	key         string
+	assistant   string
+	profile     string
+	people      []person
+	connections []behalf.ConnectionID // of those that were imported
 }
 
 // person is an end user with a connection, and the token that must come back.

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/behalf-dev/behalf/e2e/browser"
 	"github.com/behalf-dev/behalf/internal/simulator"
 )
@@ -137,11 +135,15 @@ func TestEveryPageOfTheJourneyIsFitToBeSeen(t *testing.T) {
 	l.Open(link)
 	l.arrive("Please go on where you began", "11-other-browser")
 
-	l.Open(d.Console)
+	l.Open(d.API + "/docs")
 	l.WaitText("Authenticate")
+	if weight := l.Weight(); weight > 100_000 {
+		t.Errorf("the documentation weighs %d bytes", weight)
+	}
 	for _, options := range looks {
 		l.Appear(options)
 		l.check("the documentation") // far too long for pictures
+		l.Accessible("the documentation")
 	}
 }
 
@@ -204,6 +206,9 @@ func (l *look) arrive(text, name string) {
 		l.Appear(options)
 		l.Screenshot(name + "-" + appearance)
 		l.check(name + ", " + appearance)
+		if !strings.HasPrefix(l.URL(), l.demo.Provider) {
+			l.Accessible(name + ", " + appearance)
+		}
 	}
 	l.Appear(browser.Options{})
 }
@@ -212,10 +217,8 @@ func (l *look) arrive(text, name string) {
 // content.
 func (l *look) check(name string) {
 	l.t.Helper()
-	const script = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
-	over, err := chromedp.Run(l.Context(), chromedp.Evaluate[float64](script))
-	if err != nil || over > 0 {
-		l.t.Errorf("%s: it is %v pixels too wide (%v)", name, over, err)
+	if over := l.Overflow(); over > 0 {
+		l.t.Errorf("%s: it is %v pixels too wide", name, over)
 	}
 	for _, c := range ours(l.Complaints(), l.demo.API) {
 		// Chromium complains of a page with an error status, too: that is meant.

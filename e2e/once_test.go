@@ -66,9 +66,9 @@ const (
 	rotatingSecret   = "the-secret-of-this-client"
 )
 
-func newRotating(t *testing.T, engine string) *rotating {
+func newRotating(t *testing.T, engine string, more ...string) *rotating {
 	t.Helper()
-	r := &rotating{stage: newStage(t, engine)}
+	r := &rotating{stage: newStage(t, engine, more...)}
 	r.bot = r.assistant(nil)
 	reserved := r.bot.reserve()
 	r.sim = simulator.New(simulator.Config{

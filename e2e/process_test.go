@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +27,8 @@ type process struct {
 	args []string
 	env  []string
 	log  string // file with everything that all runs wrote
+
+	through []string // a program that runs the binary in its place
 
 	cmd    *exec.Cmd
 	out    *os.File // standard output; the log where it is nil
@@ -49,7 +52,8 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	p.cmd = exec.Command(behalfBinary(p.t), p.args...)
+	line := slices.Concat(p.through, []string{behalfBinary(p.t)}, p.args)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if p.out != nil {

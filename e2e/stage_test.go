@@ -24,8 +24,9 @@ type stage struct {
 }
 
 // newStage starts a server. When the test ends, after the server has stopped,
-// everything that is left of it is searched for what must not be there.
-func newStage(t testing.TB, engine string) *stage {
+// everything that is left of it is searched for what must not be there. More is
+// added to the server's environment.
+func newStage(t testing.TB, engine string, more ...string) *stage {
 	t.Helper()
 	s := &stage{evidence: newEvidence(), t: t}
 	if engine == "postgres" {
@@ -39,7 +40,7 @@ func newStage(t testing.TB, engine string) *stage {
 	}
 	t.TempDir() // the first call decides when all of them are removed: after the search
 	t.Cleanup(func() { s.search(t) })
-	s.node = s.serve()
+	s.node = s.serve(more...)
 	_, rootKey, _ := strings.Cut(s.node.key("root.key"), " ")
 	s.secret("root key", rootKey)
 	s.owner = &client{t: t, seen: s.evidence, base: s.node.url + "/v1", key: s.secret("owner's key", s.node.key("owner.key"))}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -86,6 +87,9 @@ func (c *callCommand) build(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
+// methods is what a method consists of (RFC 9110 §5.6.2).
+var methods = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
 func (c *callCommand) body() (io.Reader, string, error) {
 	method := c.Method
 	if method == "" {
@@ -93,6 +97,9 @@ func (c *callCommand) body() (io.Reader, string, error) {
 		if c.Data != "" {
 			method = http.MethodPost
 		}
+	}
+	if !methods.MatchString(method) {
+		return nil, "", errors.New("this is not a method: --method is one such as GET or POST")
 	}
 	switch name, isFile := strings.CutPrefix(c.Data, "@"); {
 	case c.Data == "":

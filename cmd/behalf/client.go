@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/behalf-dev/behalf"
 )
 
 // remote is how a command reaches a running server.
@@ -22,9 +24,15 @@ type remote struct {
 
 // request is one call of our own API.
 func (r *remote) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	if u, err := url.Parse(r.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("the server's URL is not valid: --url or BEHALF_URL is one such as https://behalf.example.com")
+	}
+	if !strings.HasPrefix(r.Key.Reveal(), behalf.KeyPrefix) {
+		return nil, errors.New("this is not a key: what --key or BEHALF_KEY holds, or the file that it names, begins with " + behalf.KeyPrefix)
+	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.URL, "/")+path, body)
 	if err != nil {
-		return nil, errors.New("the server's URL is not valid: set --url or BEHALF_URL")
+		return nil, errors.New("this is not a path of a URL: write what is special in it as %XX")
 	}
 	req.Header.Set("Authorization", "Bearer "+r.Key.Reveal())
 	return req, nil
@@ -49,7 +57,7 @@ func (r *remote) do(ctx context.Context, method, path string, in, out any) error
 		return unreachable(r.URL, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode >= 400 {
+	if res.StatusCode >= 300 {
 		return readProblem(res)
 	}
 	if out == nil {
@@ -62,13 +70,6 @@ func (r *remote) do(ctx context.Context, method, path string, in, out any) error
 }
 
 var client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-
-func unreachable(base string, err error) error {
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		err = u.Err
-	}
-	return fmt.Errorf("cannot reach the server at %s: %w", base, err)
-}
 
 // remoteProblem is a problem document, as far as people want to read it.
 type remoteProblem struct {
@@ -98,7 +99,11 @@ func (p *remoteProblem) Error() string {
 func readProblem(res *http.Response) error {
 	p := &remoteProblem{}
 	if json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(p) != nil || p.Code == "" {
-		return fmt.Errorf("the server answered %s", res.Status)
+		server := res.Request.URL.Scheme + "://" + res.Request.URL.Host
+		if to, err := res.Location(); err == nil {
+			return fmt.Errorf("the server answered %s, which leads to %s://%s: is %s the address of a Behalf server?", res.Status, to.Scheme, to.Host, server)
+		}
+		return fmt.Errorf("the server answered %s and not as Behalf does: is %s the address of a Behalf server?", res.Status, server)
 	}
 	return p
 }
@@ -109,13 +114,20 @@ func (r *remote) assistant(ctx context.Context) (string, error) {
 		return "/v1/assistants/" + url.PathEscape(r.Assistant), nil
 	}
 	var list struct{ Items []struct{ ID, Slug string } }
-	if err := r.do(ctx, http.MethodGet, "/v1/assistants?limit=2", nil, &list); err != nil {
+	if err := r.do(ctx, http.MethodGet, "/v1/assistants?limit=10", nil, &list); err != nil {
 		return "", err
 	}
-	if len(list.Items) != 1 {
-		return "", errors.New("name the assistant with --assistant or BEHALF_ASSISTANT: this key reaches more than one, or none")
+	var names []string
+	for _, a := range list.Items {
+		names = append(names, a.Slug)
 	}
-	return "/v1/assistants/" + list.Items[0].ID, nil
+	switch len(names) {
+	case 0:
+		return "", errors.New("there is no assistant yet: make one in the console, or by POST /v1/assistants")
+	case 1:
+		return "/v1/assistants/" + list.Items[0].ID, nil
+	}
+	return "", fmt.Errorf("name the assistant with --assistant or BEHALF_ASSISTANT: this key reaches %s", strings.Join(names, ", "))
 }
 
 // whose says on whose behalf.
@@ -129,7 +141,7 @@ type whose struct {
 type connectCommand struct {
 	remote
 	Profile         string        `help:"Authorization profile, by id or slug." short:"p" required:""`
-	User            string        `help:"The assistant's id of the end user." short:"u" required:""`
+	User            string        `help:"The assistant's id of the end user; left out for a profile that is authorized once for all users." short:"u"`
 	UserName        string        `help:"What the page calls the person."`
 	Tenant          string        `help:"The person's organization at the provider."`
 	ReturnURL       string        `help:"Where the browser goes afterwards." name:"return-url"`
@@ -145,8 +157,8 @@ func (c *connectCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := map[string]any{"profile": c.Profile, "user": c.User, "expires_in": int(c.For.Seconds())}
-	for key, value := range map[string]string{"user_name": c.UserName, "tenant": c.Tenant, "return_url": c.ReturnURL, "finish_challenge": c.FinishChallenge} {
+	in := map[string]any{"profile": c.Profile, "expires_in": int(c.For.Seconds())}
+	for key, value := range map[string]string{"user": c.User, "user_name": c.UserName, "tenant": c.Tenant, "return_url": c.ReturnURL, "finish_challenge": c.FinishChallenge} {
 		if value != "" {
 			in[key] = value
 		}

@@ -56,9 +56,9 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	s, err := server.New(ctx, server.Config{Listen: c.Listen, DataDir: dir, Version: versionOf(), Log: log,
 		AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
 	if err != nil {
-		return err
+		return listening(err)
 	}
-	d := demonstration{API: s.URL().String(), Console: s.URL().JoinPath("docs").String(), User: "42", Username: "jane", Password: "acorn-in-autumn", Path: "/api/me"}
+	d := demonstration{API: s.URL().String(), User: "42", Username: "jane", Password: "acorn-in-autumn", Path: "/api/me"}
 	provider, err := c.provider(&d)
 	if err != nil {
 		return errors.Join(err, s.Close())
@@ -84,7 +84,7 @@ const demoClient = "support-bot"
 func (c *demoCommand) provider(d *demonstration) (provider, error) {
 	l, err := net.Listen("tcp", c.ProviderListen)
 	if err != nil {
-		return provider{}, fmt.Errorf("listen on %s: %w", c.ProviderListen, err)
+		return provider{}, listening(fmt.Errorf("listen on %s: %w", c.ProviderListen, err))
 	}
 	d.Provider = "http://" + l.Addr().String()
 	sim := simulator.New(simulator.Config{
@@ -127,6 +127,9 @@ func (d *demonstration) prepare(ctx context.Context, s *server.Server, sim *simu
 	if d.AdminKey, err = demoKey(ctx, db, behalf.Key{Name: "Demo owner", Role: behalf.RoleOwner}); err != nil {
 		return err
 	}
+	if d.Console, err = s.DemoLink(ctx); err != nil {
+		return err
+	}
 	_, d.Connect, err = s.Connect().Begin(ctx, db, a, behalf.NewSession{Profile: p.Slug, User: d.User, UserName: "Jane Doe", Lifetime: behalf.MaxSessionLifetime})
 	return err
 }
@@ -159,10 +162,12 @@ func (d *demonstration) print(asJSON bool) error {
   2. Call the application on her behalf:
      curl -H "Authorization: Bearer %s" -H "Behalf-User: %s" %s/v1/assistants/%s/proxy/%s%s
 
-  Behalf             %s
-  API documentation  %s
+  3. Look at it in the console, as its owner:
+     %s
+
+  API documentation  %s/docs
   Owner's key        %s
   Provider           %s (%s, password %s)
-`, d.Connect, d.Key, d.User, d.API, d.Assistant, d.Profile, d.Path, d.API, d.Console, d.AdminKey, d.Provider, d.Username, d.Password)
+`, d.Connect, d.Key, d.User, d.API, d.Assistant, d.Profile, d.Path, d.Console, d.API, d.AdminKey, d.Provider, d.Username, d.Password)
 	return err
 }

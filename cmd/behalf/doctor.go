@@ -34,7 +34,7 @@ func (c *doctorCommand) Run(ctx context.Context) error {
 		return err
 	}
 	var found []finding
-	for _, f := range server.Examine(ctx, server.Config{DataDir: c.Data, Database: c.Database, RootKey: c.RootKey.Text, Log: log}) {
+	for _, f := range server.Examine(ctx, c.config(log)) {
 		found = append(found, finding{f.Check, f.Err == nil, detail(f.Detail, f.Err)})
 	}
 	found = append(found, c.publicURL(ctx))
@@ -62,7 +62,7 @@ func (c *doctorCommand) print(found []finding) error {
 		if !f.OK {
 			mark = "FAIL"
 		}
-		if _, err := fmt.Printf("%s  %-10s  %s\n", mark, f.Check, f.Detail); err != nil {
+		if _, err := fmt.Printf("%s  %-12s  %s\n", mark, f.Check, f.Detail); err != nil {
 			return err
 		}
 	}

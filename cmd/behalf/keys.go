@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/behalf-dev/behalf"
@@ -18,18 +22,38 @@ type keysCommand struct {
 	Revoke revokeKeyCommand `cmd:"" help:"Revoke a key at once."`
 }
 
-// opened runs do with the database open; the server may be running meanwhile.
-func (s *storage) opened(ctx context.Context, do func(store.Scope) error) error {
+// existing runs do with the database open, which must be there already: in a
+// mistaken directory a command makes none, nor a key that opens nothing. The
+// server may be running meanwhile.
+func (s *storage) existing(ctx context.Context, do func(store.Scope) error) error {
+	return s.open(ctx, func(db *store.DB) error { return do(db.As(behalf.System("cli"))) })
+}
+
+// open is existing for the whole database.
+func (s *storage) open(ctx context.Context, do func(*store.DB) error) error {
+	if path, missing := s.sqliteMissing(); missing {
+		return fmt.Errorf("there is no database at %s: name the server's data directory with --data or BEHALF_DATA", path)
+	}
 	log, err := newLog("warn")
 	if err != nil {
 		return err
 	}
-	db, err := server.OpenStore(ctx, server.Config{DataDir: s.Data, Database: s.Database, RootKey: s.RootKey.Text, Log: log})
+	db, err := server.OpenStore(ctx, s.config(log))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	return do(db.As(behalf.System("cli")))
+	return do(db)
+}
+
+// sqliteMissing reports whether the database is a file that is not there.
+func (p *place) sqliteMissing() (path string, missing bool) {
+	path = strings.TrimPrefix(p.Database, "sqlite:")
+	if p.Database == "" {
+		path = filepath.Join(p.Data, "behalf.db")
+	}
+	_, err := os.Stat(path)
+	return path, errors.Is(err, fs.ErrNotExist) && !strings.Contains(p.Database, "://")
 }
 
 type createKeyCommand struct {
@@ -43,7 +67,7 @@ type createKeyCommand struct {
 
 // Run prints the key alone, so that it can be put into a file.
 func (c *createKeyCommand) Run(ctx context.Context) error {
-	return c.opened(ctx, func(db store.Scope) error {
+	return c.existing(ctx, func(db store.Scope) error {
 		k := behalf.Key{Name: c.Name, Role: behalf.Role(c.Role)}
 		if c.Assistant != "" {
 			a, err := db.Assistant(ctx, c.Assistant)
@@ -73,7 +97,7 @@ type listKeysCommand struct {
 }
 
 func (c *listKeysCommand) Run(ctx context.Context) error {
-	return c.opened(ctx, func(db store.Scope) error {
+	return c.existing(ctx, func(db store.Scope) error {
 		keys, err := db.Keys(ctx, store.Page{})
 		if err != nil {
 			return err
@@ -105,7 +129,7 @@ type revokeKeyCommand struct {
 }
 
 func (c *revokeKeyCommand) Run(ctx context.Context) error {
-	return c.opened(ctx, func(db store.Scope) error { return db.RevokeKey(ctx, behalf.KeyID(c.ID)) })
+	return c.existing(ctx, func(db store.Scope) error { return db.RevokeKey(ctx, behalf.KeyID(c.ID)) })
 }
 
 func printJSON(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -29,16 +28,39 @@ func versionOf() string {
 }
 
 type commands struct {
+	Show   showVersion     `name:"version" help:"Print the version."`
 	Config kong.ConfigFlag `help:"YAML file with any of the flags, by name. Environment and flags come before it." placeholder:"FILE" env:"BEHALF_CONFIG"`
 
-	Demo    demoCommand    `cmd:"" help:"Run the real server with a simulated provider: the whole journey in two clicks."`
-	Serve   serveCommand   `cmd:"" help:"Run the server."`
-	Connect connectCommand `cmd:"" help:"Make a connect link for an end user."`
-	Token   tokenCommand   `cmd:"" help:"Get an access token that is good now."`
-	Call    callCommand    `cmd:"" help:"Call an application on behalf of an end user."`
+	Demo  demoCommand  `cmd:"" help:"Run the real server with a simulated provider: the whole journey in two clicks."`
+	Serve serveCommand `cmd:"" help:"Run the server."`
+
+	Connect     connectCommand     `cmd:"" help:"Make a connect link for an end user."`
+	Test        testCommand        `cmd:"" help:"Test an authorization profile: every step, what is wrong, and how to mend it."`
+	Token       tokenCommand       `cmd:"" help:"Get an access token that is good now."`
+	Call        callCommand        `cmd:"" help:"Call an application on behalf of an end user."`
+	Connections connectionsCommand `cmd:"" help:"List connections, and the generations of their credentials; restore one."`
+	Import      importCommand      `cmd:"" help:"Import connections that another broker held."`
+
+	Catalog  catalogCommand  `cmd:"" help:"Look up known providers and write profiles for them."`
+	Discover discoverCommand `cmd:"" help:"Draft a profile from what a server publishes of itself."`
+	Lint     lintCommand     `cmd:"" help:"Say what is wrong, or probably not meant, in profile files."`
+	Apply    applyCommand    `cmd:"" help:"Bring authorization profiles into the state of files."`
+	Profiles profilesCommand `cmd:"" help:"List, delete and restore authorization profiles."`
+	Export   exportCommand   `cmd:"" help:"Write authorization profiles as files."`
+
+	Variables variablesCommand `cmd:"" help:"Variables that are kept for an assistant or one of its users."`
+
 	Keys    keysCommand    `cmd:"" help:"Make and revoke keys, directly in the database."`
-	Doctor  doctorCommand  `cmd:"" help:"Check key, database and public URL."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Keyring keyringCommand `cmd:"" help:"Rotate the keys that seal what is secret, directly in the database."`
+	Backup  backupCommand  `cmd:"" help:"Write everything to a sealed file, while everything goes on."`
+	Restore restoreCommand `cmd:"" help:"Fill a new database with a backup, of either engine."`
+	Audit   auditCommand   `cmd:"" help:"Verify and export the audit log, directly from the database."`
+	Console consoleCommand `cmd:"" help:"Make links into the console, directly in the database."`
+
+	Connector connectorCommand `cmd:"" help:"Enrol and run an agent inside a private network."`
+	Doctor    doctorCommand    `cmd:"" help:"Check key, database and public URL."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+	tortureCommands
 }
 
 func main() {
@@ -62,19 +84,32 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "behalf:", err)
 		return 2
 	}
+	switch {
+	case len(args) == 0:
+		args = []string{"--help"}
+	case args[0] == "help": // behalf help serve, as people type it elsewhere
+		args = append(args[1:], "--help")
+	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		// kong quotes the variable that a bad value came from, which may be a key.
-		text, _, _ := strings.Cut(err.Error(), " (from envar ")
-		fmt.Fprintln(os.Stderr, "behalf:", text)
+		fmt.Fprintln(os.Stderr, "behalf:", asked(err))
 		fmt.Fprintln(os.Stderr, "Run behalf --help, or behalf COMMAND --help.")
 		return 2
 	}
 	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "behalf:", err)
+		fmt.Fprintln(os.Stderr, "behalf:", said(err))
 		return 1
 	}
 	return 0
+}
+
+// showVersion is the flag beside the command: people try both.
+type showVersion bool
+
+func (showVersion) BeforeReset(app *kong.Kong) error {
+	err := versionCommand{}.Run()
+	app.Exit(0)
+	return err
 }
 
 type versionCommand struct{}

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/behalf-dev/behalf/internal/kms/kmstest"
 )
 
 func TestMain(m *testing.M) {
@@ -37,6 +39,12 @@ func TestScripts(t *testing.T) {
 			"start": start,
 			"stop":  stop,
 			"mode":  mode,
+
+			"transit": transit,
+
+			"secrets": secrets,
+			"same":    same,
+			"catch":   catch,
 		},
 	})
 }
@@ -59,6 +67,48 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// secrets sets every variable that the profile files of a directory name.
+func secrets(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range files(ts, args[0]) {
+		for _, m := range regexp.MustCompile(`env:([A-Z0-9_]+)`).FindAllStringSubmatch(ts.ReadFile(filepath.Join(args[0], name)), -1) {
+			ts.Setenv(m[1], "secret-of-"+m[1])
+		}
+	}
+}
+
+// catch sets a variable to what a group of a regular expression finds in the
+// output of the last program.
+func catch(ts *testscript.TestScript, neg bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("%s is not in the output", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// same checks that every file of the second directory is in the first, the same.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	want := files(ts, args[1])
+	if len(want) == 0 {
+		ts.Fatalf("%s is empty", args[1])
+	}
+	for _, name := range want {
+		if got := ts.ReadFile(filepath.Join(args[0], name)); got != ts.ReadFile(filepath.Join(args[1], name)) {
+			ts.Fatalf("%s differs:\n%s", name, got)
+		}
+	}
+	ts.Logf("%d files are the same", len(want))
+}
+
+func files(ts *testscript.TestScript, dir string) (names []string) {
+	entries, err := os.ReadDir(ts.MkAbs(dir))
+	ts.Check(err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 // mode checks that nobody but its owner can use a file.
 func mode(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
@@ -79,6 +129,49 @@ type running struct {
 
 var servers sync.Map // *testscript.TestScript → *running
 
+var transits sync.Map // *testscript.TestScript → *kmstest.Transit
+
+// transit runs what speaks as OpenBao's transit engine does: transit start sets
+// KMS and KMS_OTHER to keys of it, and what is needed to ask; transit away, back,
+// lie, forget switch its faults; transit asked N checks how often it was asked.
+func transit(ts *testscript.TestScript, neg bool, args []string) {
+	if args[0] == "start" {
+		s, stop, err := kmstest.StartTransit(ts.MkAbs("ca.pem"))
+		ts.Check(err)
+		ts.Defer(stop)
+		transits.Store(ts, s)
+		ts.Setenv("KMS", "hcvault://"+s.Host+"/transit/keys/behalf")
+		ts.Setenv("KMS_OTHER", "hcvault://"+s.Host+"/transit/keys/other")
+		ts.Setenv("BEHALF_KMS_TOKEN", s.Token)
+		ts.Setenv("VAULT_CACERT", s.CA)
+		return
+	}
+	found, ok := transits.Load(ts)
+	if !ok {
+		ts.Fatalf("transit start comes first")
+	}
+	s := found.(*kmstest.Transit)
+	switch args[0] {
+	case "away":
+		s.Away(-1)
+	case "stumbles":
+		s.Away(2)
+	case "back":
+		s.Away(0)
+		s.Lie(nil)
+	case "lies":
+		s.Lie([]byte(strings.Repeat("k", 32)))
+	case "forget":
+		s.Forget()
+	case "asked":
+		if got := strconv.Itoa(s.Asked()); got != args[1] {
+			ts.Fatalf("it was asked %s times", got)
+		}
+	default:
+		ts.Fatalf("usage: transit start|away|stumbles|back|lies|forget|asked N")
+	}
+}
+
 // start runs behalf demo or behalf serve until stop or the end of the script.
 // What it says goes to the file "server.log". Of a demo every member of its JSON
 // becomes a variable such as DEMO_API, of serve URL does.
@@ -86,7 +179,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	dir, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
 	cmd := exec.Command(filepath.Join(dir, "behalf"), args...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BEHALF_DATA", "BEHALF_LISTEN", "BEHALF_PUBLIC_URL", "BEHALF_ROOT_KEY", "BEHALF_LOG_LEVEL", "BEHALF_CONFIG", "BEHALF_ALLOW_PRIVATE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BEHALF_DATA", "BEHALF_LISTEN", "BEHALF_PUBLIC_URL", "BEHALF_ROOT_KEY", "BEHALF_LOG_LEVEL", "BEHALF_CONFIG", "BEHALF_ALLOW_PRIVATE", "BEHALF_KMS_TOKEN", "BEHALF_KMS_WAIT", "VAULT_CACERT"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

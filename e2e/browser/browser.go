@@ -23,7 +23,9 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -411,4 +413,49 @@ func (b *Browser) fatalf(format string, arguments ...any) {
 		path = err.Error()
 	}
 	b.t.Fatalf("browser: %s\naddress: %s\nscreenshot: %s\npage:\n%s", fmt.Sprintf(format, arguments...), v.URL, path, v.Text)
+}
+
+// Popup returns the window that do makes the page open.
+func (b *Browser) Popup(do func()) *Browser {
+	b.t.Helper()
+	opened := chromedp.WaitNewTarget(b.ctx, func(*target.Info) bool { return true })
+	do()
+	select {
+	case id := <-opened:
+		return open(b.t, b.ctx, Options{}, chromedp.WithTargetID(id))
+	case <-time.After(limit):
+		b.fatalf("no window was opened within %s", limit)
+	}
+	return nil
+}
+
+// CloseWindow closes the window, as its person would.
+func (b *Browser) CloseWindow() {
+	b.t.Helper()
+	b.do("close the window", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.Close, cdp.Empty{})
+		return err
+	}))
+}
+
+// Overflow returns by how many pixels the page is wider than the window.
+func (b *Browser) Overflow() int {
+	b.t.Helper()
+	return b.number("measure the page", `document.documentElement.scrollWidth - document.documentElement.clientWidth`)
+}
+
+// Weight returns how many bytes the page takes with everything that it loads, as
+// they are sent, and as if nothing had been kept from before.
+func (b *Browser) Weight() int {
+	b.t.Helper()
+	return b.number("weigh the page", `performance.getEntries().filter(e => e.transferSize !== undefined).reduce((sum, e) => sum + Math.max(e.transferSize, e.encodedBodySize), 0)`)
+}
+
+func (b *Browser) number(what, script string) int {
+	b.t.Helper()
+	n, err := evaluate[float64](b, script)
+	if err != nil {
+		b.fatalf("%s: %v", what, err)
+	}
+	return int(n)
 }

@@ -36,7 +36,7 @@ func start(t testing.TB, name string, command, env []string) *process {
 	defer out.Close()
 
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir = directory(t)
+	cmd.Dir = Directory(t)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

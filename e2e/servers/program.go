@@ -14,7 +14,7 @@ import (
 func node(file string) func(testing.TB) []string {
 	return func(t testing.TB) []string {
 		t.Helper()
-		if _, err := os.Stat(filepath.Join(directory(t), "node_modules")); err != nil {
+		if _, err := os.Stat(filepath.Join(Directory(t), "node_modules")); err != nil {
 			t.Fatal("servers: the npm packages are missing; `make deps` installs them")
 		}
 		return []string{"node", file}
@@ -33,8 +33,8 @@ func debianPython(file string) func(testing.TB) []string {
 func goProgram(name string) func(testing.TB) []string {
 	return func(t testing.TB) []string {
 		t.Helper()
-		source := filepath.Join(directory(t), "goas")
-		bin := filepath.Join(directory(t), "bin")
+		source := filepath.Join(Directory(t), "goas")
+		bin := filepath.Join(Directory(t), "bin")
 		binary := filepath.Join(bin, name)
 		defer lock(t, bin)()
 		if modified(t, binary).After(modified(t, source)) {
@@ -95,9 +95,9 @@ func modified(t testing.TB, path string) time.Time {
 	return newest
 }
 
-// directory returns this package's directory, for tests and programs that run
+// Directory returns this package's directory, for tests and programs that run
 // anywhere in the repository.
-func directory(t testing.TB) string {
+func Directory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	for err == nil {

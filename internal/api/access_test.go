@@ -47,8 +47,35 @@ func (b *building) newProfile(t *testing.T) string {
 	return string(b.NewProfile(b.Assistant, d).ID)
 }
 
+func (b *building) newDeleted(t *testing.T) string {
+	t.Helper()
+	id := b.newProfile(t)
+	p, err := b.System.Profile(t.Context(), b.Assistant.ID, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.System.DeleteProfile(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 func (b *building) newConnection(*testing.T) string {
 	return string(b.Connected(b.Profile, "to-delete", string(behalf.NewEventID(time.Now()))).ID)
+}
+
+// newRefreshed is a connection whose credential has an earlier generation.
+func (b *building) newRefreshed(t *testing.T) string {
+	c := b.Connected(b.Profile, "to-restore", string(behalf.NewEventID(time.Now())))
+	l, err := b.System.Lease(t.Context(), c, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := behalf.Credential{AccessToken: secret.New("newer"), RefreshToken: secret.New("newer"), ObtainedAt: b.DB.Now()}
+	if _, err := b.System.Keep(t.Context(), l, c.Refreshed(behalf.Credential{}, got), got); err != nil {
+		t.Fatal(err)
+	}
+	return string(c.ID)
 }
 
 // newPending is a session whose person has authorized.
@@ -67,11 +94,104 @@ func (b *building) newPending(t *testing.T) string {
 	return string(n.ID)
 }
 
+// newTrial is a test that is over.
+func (b *building) newTrial(t *testing.T) string {
+	t.Helper()
+	var made struct{ ID string }
+	b.Do(b.Owner, "POST", b.at("/profiles/acorn/trials"), map[string]any{"quick": true}).Into(t, &made)
+	return made.ID
+}
+
+// newTrialSession is the connect session of a test.
+func (b *building) newTrialSession(t *testing.T) string {
+	t.Helper()
+	now := b.DB.Now()
+	tr := behalf.Transcript{ID: behalf.NewTranscriptID(now), Kind: behalf.TrialTranscript, Assistant: b.Assistant.ID, Profile: b.Profile.ID,
+		Session: behalf.NewSessionID(now), Status: behalf.TranscriptWaiting, CreatedAt: now}
+	if err := b.System.CreateTranscript(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	return string(tr.Session)
+}
+
+// newVariable is one that all may see.
+func (b *building) newVariable(t *testing.T) string {
+	t.Helper()
+	name := string(behalf.NewEventID(time.Now()))
+	v := behalf.Variable{Assistant: b.Assistant.ID, Namespace: behalf.NamespaceBot, Name: name, Value: secret.New("v")}
+	if _, err := b.System.PutVariable(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// newWebhook is an endpoint at which nobody answers.
+func (b *building) newWebhook(t *testing.T) string {
+	t.Helper()
+	all, err := b.System.Webhooks(t.Context(), b.Assistant.ID, storePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range all { // an assistant may not have many
+		if err := b.System.DeleteWebhook(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, _, err := b.System.CreateWebhook(t.Context(), behalf.Webhook{Assistant: b.Assistant.ID, URL: "http://127.0.0.1:1/hook"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(w.ID)
+}
+
+// newDelivery returns the path of a delivery, as newAgent does.
+func (b *building) newDelivery(t *testing.T) string {
+	t.Helper()
+	id := b.newWebhook(t)
+	w, err := b.System.Webhook(t.Context(), b.Assistant.ID, behalf.WebhookID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := b.System.TestWebhook(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id + "/deliveries/" + string(d.ID)
+}
+
 func (b *building) newKey(t *testing.T) string {
 	t.Helper()
 	var k struct{ ID string }
 	b.Do(b.Owner, "POST", "/v1/keys", map[string]string{"name": "n", "role": "viewer"}).Into(t, &k)
 	return k.ID
+}
+
+func (b *building) newConnector(t *testing.T) string {
+	t.Helper()
+	c, err := b.System.CreateConnector(t.Context(), behalf.Connector{Name: behalf.Slug(string(behalf.NewEventID(time.Now())))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(c.ID)
+}
+
+// newAgent returns the path of an agent that has enrolled.
+func (b *building) newAgent(t *testing.T) string {
+	t.Helper()
+	id := b.newConnector(t)
+	c, err := b.System.Connector(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := b.System.EnrolToken(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _, err := b.DB.EnrolAgent(t.Context(), token, make([]byte, 32), "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id + "/agents/" + string(a.ID)
 }
 
 // door is one operation, and who may use it.
@@ -87,6 +207,7 @@ const (
 	readers = "owner administrator developer viewer assistant"
 	users   = "owner administrator developer assistant"
 	editors = "owner administrator developer"
+	viewers = "owner administrator developer viewer"
 	heads   = "owner administrator"
 )
 
@@ -100,17 +221,26 @@ func (b *building) doors() []door {
 		{"PATCH", "/v1/assistants/{assistant}", body(map[string]any{"token_reads": true}), nil, heads, 200},
 		{"GET", "/v1/assistants/{assistant}/profiles", nil, nil, readers, 200},
 		{"POST", "/v1/assistants/{assistant}/profiles", func() any { return profileBody(b.Definition(unique())) }, nil, editors, 201},
+		{"PUT", "/v1/assistants/{assistant}/profiles", body(map[string]any{"profiles": []any{profileBody(b.Definition("Acorn"))}}), nil, editors, 200},
 		{"GET", "/v1/assistants/{assistant}/profiles/{profile}", nil, nil, readers, 200},
 		{"PUT", "/v1/assistants/{assistant}/profiles/{profile}", body(profileBody(b.Definition("Acorn"))), nil, editors, 200},
-		{"DELETE", "/v1/assistants/{assistant}/profiles/{new}", nil, b.newProfile, editors, 204},
+		{"DELETE", "/v1/assistants/{assistant}/profiles/{new}", nil, b.newProfile, editors, 200},
+		{"POST", "/v1/assistants/{assistant}/profiles/{new}/restore", nil, b.newDeleted, editors, 200},
 		{"POST", "/v1/assistants/{assistant}/connect-sessions", body(map[string]string{"profile": "acorn", "user": "1"}), nil, users, 201},
 		{"GET", "/v1/assistants/{assistant}/connect-sessions/{session}", nil, nil, readers, 200},
 		{"POST", "/v1/assistants/{assistant}/connect-sessions/{new}/finish", body(map[string]string{"code": "c", "verifier": "v", "user": "42"}), b.newPending, users, 422},
+		{"POST", "/v1/assistants/{assistant}/users/{user}/page", body(map[string]string{"user_name": "Jane"}), nil, users, 201},
+		{"DELETE", "/v1/assistants/{assistant}/users/{new}", nil, func(*testing.T) string { return unique() }, users, 200},
 		{"GET", "/v1/assistants/{assistant}/connections", nil, nil, readers, 200},
+		{"POST", "/v1/assistants/{assistant}/connections/import", func() any {
+			return map[string]any{"profile": "acorn", "connections": []any{map[string]any{"user": unique(), "access_token": "t"}}}
+		}, nil, editors, 200},
 		{"GET", "/v1/assistants/{assistant}/connections/{connection}", nil, nil, readers, 200},
 		{"PATCH", "/v1/assistants/{assistant}/connections/{connection}", body(map[string]bool{"default": true}), nil, users, 200},
+		{"GET", "/v1/assistants/{assistant}/connections/{connection}/generations", nil, nil, readers, 200},
+		{"POST", "/v1/assistants/{assistant}/connections/{new}/generations/{generation}/restore", nil, b.newRefreshed, editors, 200},
 		{"POST", "/v1/assistants/{assistant}/connections/{new}/refresh", nil, b.newConnection, users, 200},
-		{"DELETE", "/v1/assistants/{assistant}/connections/{new}", nil, b.newConnection, users, 204},
+		{"DELETE", "/v1/assistants/{assistant}/connections/{new}", nil, b.newConnection, users, 200},
 		{"POST", "/v1/assistants/{assistant}/connections/{connection}/token", nil, nil, users, 200},
 		{"POST", "/v1/assistants/{assistant}/token", body(map[string]string{"profile": "acorn", "user": "42"}), nil, users, 200},
 		{"GET", "/v1/assistants/{assistant}/proxy/{profile}/me", nil, nil, users, 200},
@@ -118,9 +248,40 @@ func (b *building) doors() []door {
 		{"PUT", "/v1/assistants/{assistant}/proxy/{profile}/echo", body(map[string]string{"a": "b"}), nil, users, 200},
 		{"PATCH", "/v1/assistants/{assistant}/proxy/{profile}/echo", body(map[string]string{"a": "b"}), nil, users, 200},
 		{"DELETE", "/v1/assistants/{assistant}/proxy/{profile}/echo", nil, nil, users, 200},
+		{"GET", "/v1/assistants/{assistant}/variables", nil, nil, readers, 200},
+		{"GET", "/v1/assistants/{assistant}/variables/BotContext/{new}", nil, b.newVariable, readers, 200},
+		{"PUT", "/v1/assistants/{assistant}/variables/BotContext/plan", body(map[string]string{"value": "gold"}), nil, users, 200},
+		{"PUT", "/v1/assistants/{assistant}/variables/env/REGION", body(map[string]string{"value": "eu"}), nil, editors, 200},
+		{"DELETE", "/v1/assistants/{assistant}/variables/BotContext/{new}", nil, b.newVariable, users, 204},
 		{"GET", "/v1/assistants/{assistant}/events", nil, nil, readers, 200},
+		{"GET", "/v1/assistants/{assistant}/webhooks", nil, nil, readers, 200},
+		{"POST", "/v1/assistants/{assistant}/webhooks", body(map[string]any{"url": "https://bot.example/hook", "events": []string{"connection.*"}}), nil, users, 201},
+		{"GET", "/v1/assistants/{assistant}/webhooks/{new}", nil, b.newWebhook, readers, 200},
+		{"PATCH", "/v1/assistants/{assistant}/webhooks/{new}", body(map[string]bool{"enabled": false}), b.newWebhook, users, 200},
+		{"DELETE", "/v1/assistants/{assistant}/webhooks/{new}", nil, b.newWebhook, users, 204},
+		{"POST", "/v1/assistants/{assistant}/webhooks/{new}/rotate", body(map[string]int{"overlap": 60}), b.newWebhook, users, 200},
+		{"POST", "/v1/assistants/{assistant}/webhooks/{new}/test", nil, b.newWebhook, users, 201},
+		{"POST", "/v1/assistants/{assistant}/webhooks/{new}/replay", body(map[string]any{"since": b.DB.Now()}), b.newWebhook, users, 200},
+		{"GET", "/v1/assistants/{assistant}/webhooks/{new}/deliveries", nil, b.newWebhook, readers, 200},
+		{"GET", "/v1/assistants/{assistant}/webhooks/{webhook}/deliveries/{delivery}", nil, b.newDelivery, readers, 200},
+		{"GET", "/v1/catalog", nil, nil, editors, 200},
+		{"GET", "/v1/catalog/asana", nil, nil, editors, 200},
+		{"POST", "/v1/assistants/{assistant}/profiles/{profile}/trials", body(map[string]bool{"quick": true}), nil, users, 201},
+		{"GET", "/v1/assistants/{assistant}/profiles/{profile}/trials", nil, nil, users, 200},
+		{"GET", "/v1/assistants/{assistant}/profiles/{profile}/trials/{new}", nil, b.newTrial, users, 200},
+		{"GET", "/v1/assistants/{assistant}/profiles/{profile}/trials/{new}/events", nil, b.newTrial, users, 200},
+		{"GET", "/v1/assistants/{assistant}/connections/{connection}/transcripts", nil, nil, users, 200},
+		{"GET", "/v1/assistants/{assistant}/connect-sessions/{new}/transcript", nil, b.newTrialSession, users, 200},
 		{"POST", "/v1/discover", body(map[string]string{"url": b.Provider}), nil, editors, 200},
 		{"POST", "/v1/lint", body(map[string]any{"definition": b.Definition("Acorn")}), nil, editors, 200},
+		{"GET", "/v1/connectors", nil, nil, viewers, 200},
+		{"POST", "/v1/connectors", func() any { return map[string]string{"name": behalf.Slug(unique())} }, nil, heads, 201},
+		{"GET", "/v1/connectors/{new}", nil, b.newConnector, viewers, 200},
+		{"PATCH", "/v1/connectors/{new}", body(map[string]bool{"enabled": false}), b.newConnector, heads, 200},
+		{"DELETE", "/v1/connectors/{new}", nil, b.newConnector, heads, 204},
+		{"POST", "/v1/connectors/{new}/enrol-tokens", nil, b.newConnector, heads, 201},
+		{"DELETE", "/v1/connectors/{connector}/agents/{agent}", nil, b.newAgent, heads, 204},
+		{"GET", "/v1/connectors/{new}/traffic", nil, b.newConnector, viewers, 200},
 		{"GET", "/v1/keys", nil, nil, heads, 200},
 		{"POST", "/v1/keys", body(map[string]string{"name": "n", "role": "viewer"}), nil, heads, 201},
 		{"DELETE", "/v1/keys/{new}", nil, b.newKey, heads, 204},
@@ -135,8 +296,9 @@ func profileBody(d behalf.Definition) map[string]any {
 
 func (b *building) ask(t *testing.T, d door, key string) servertest.Answer {
 	t.Helper()
-	path := strings.NewReplacer("{assistant}", b.Assistant.Slug, "{profile}", "acorn", "{session}", b.session, "{connection}", string(b.c.ID)).Replace(d.path)
+	path := strings.NewReplacer("{assistant}", b.Assistant.Slug, "{profile}", "acorn", "{session}", b.session, "{connection}", string(b.c.ID), "{user}", "42", "{generation}", "1").Replace(d.path)
 	if d.make != nil {
+		path = strings.NewReplacer("{connector}/agents/{agent}", "{new}", "{webhook}/deliveries/{delivery}", "{new}").Replace(path)
 		path = strings.Replace(path, "{new}", d.make(t), 1)
 	}
 	var body any
@@ -172,7 +334,8 @@ func TestEachOperationIsForThoseWhoMayAndNobodyElse(t *testing.T) {
 	}
 }
 
-// audited counts the audit lines: every change writes one with it.
+// audited counts the audit lines: every change writes one with it. What the
+// server does by itself meanwhile is not theirs who ask.
 func (b *building) audited(t *testing.T) int {
 	t.Helper()
 	all, err := b.System.Audit(t.Context(), "", time.Time{}, storePage)
@@ -181,7 +344,7 @@ func (b *building) audited(t *testing.T) int {
 	}
 	n := 0
 	for _, e := range all {
-		if !strings.HasPrefix(e.Action, "connection.call") && !strings.HasPrefix(e.Action, "connection.token") {
+		if !strings.HasPrefix(e.Actor, "system") && !strings.HasPrefix(e.Action, "connection.call") && !strings.HasPrefix(e.Action, "connection.token") {
 			n++
 		}
 	}

@@ -15,7 +15,9 @@ import (
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/broker"
+	"github.com/behalf-dev/behalf/internal/catalog"
 	"github.com/behalf-dev/behalf/internal/connect"
+	"github.com/behalf-dev/behalf/internal/egress"
 	"github.com/behalf-dev/behalf/internal/secret"
 	"github.com/behalf-dev/behalf/internal/store"
 )
@@ -25,8 +27,9 @@ type Config struct {
 	DB      *store.DB
 	Broker  *broker.Broker
 	Connect *connect.Connect
-	HTTP    *http.Client // the way out for discovery: guarded and bounded
-	Version string       // of this binary
+	Egress  *egress.Egress                   // the way out for discovery
+	Catalog func() (*catalog.Catalog, error) // the known providers, read when first asked for
+	Version string                           // of this binary
 	Log     *slog.Logger
 }
 

@@ -31,6 +31,25 @@ type Connection struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	UpdatedAt   time.Time  `json:"updated_at"`
 	LastUsedAt  *time.Time `json:"last_used_at,omitempty"`
+
+	Revocation *RevocationProof `json:"revocation,omitempty" doc:"Of one that was ended: how that went at the provider. Not in lists."`
+}
+
+// RevocationProof is what became of a revocation, on the wire.
+type RevocationProof struct {
+	Outcome   string     `json:"outcome" enum:"revoked,retrying,given_up,not_offered,left" doc:"revoked: the provider has taken the tokens back. retrying: it is asked again. given_up: it was asked for 7 days in vain, or has no address any more, and the person must end it there. not_offered: it has no way to be asked, or there was nothing to take back. left: of what no connection was made of; to revoke it might have ended a live one."`
+	At        time.Time  `json:"at" doc:"When that was settled; while it is retrying, since when."`
+	Host      string     `json:"host,omitempty" doc:"That was asked."`
+	Answer    string     `json:"answer,omitempty" doc:"Class of the last answer's status, such as 2xx or 5xx. Absent: none came."`
+	Attempts  int64      `json:"attempts"`
+	NextAt    *time.Time `json:"next_at,omitempty" doc:"When the provider is asked again."`
+	Detail    string     `json:"detail,omitempty"`
+	ManageURL string     `json:"manage_url,omitempty" doc:"The provider's page of connected applications, where the person can end it."`
+	Note      string     `json:"note,omitempty" doc:"What the person should know."`
+}
+
+func viewProof(p behalf.RevocationProof) *RevocationProof {
+	return &RevocationProof{Outcome: string(p.Outcome), At: p.At, Host: p.Host, Answer: p.Answer, Attempts: p.Attempts, NextAt: told(p.NextAt), Detail: p.Detail}
 }
 
 // ConnectionPath names one of its connections.
@@ -77,7 +96,29 @@ func (a *API) listConnections(ctx context.Context, db store.Scope, in *struct {
 
 func (a *API) getConnection(ctx context.Context, db store.Scope, in *ConnectionPath) (*Output[Connection], error) {
 	c, err := a.connection(ctx, db, *in)
-	return output(viewConnection(c)), err
+	if err != nil {
+		return nil, err
+	}
+	v := viewConnection(c)
+	v.Revocation, err = revocationOf(ctx, db, c)
+	return output(v), err
+}
+
+// revocationOf returns how the end of a connection went at the provider.
+func revocationOf(ctx context.Context, db store.Scope, c behalf.Connection) (*RevocationProof, error) {
+	if c.Status != behalf.ConnectionRevoked {
+		return nil, nil
+	}
+	all, err := db.RevocationProofs(ctx, c)
+	worst, ok := behalf.WorstRevocation(all)
+	if err != nil || !ok {
+		return nil, err
+	}
+	v := viewProof(worst)
+	if p, err := db.Profile(ctx, c.Assistant, string(c.Profile)); err == nil && worst.Outcome != behalf.RevocationDone {
+		v.ManageURL, v.Note = p.OAuth.Revoke.ManageURL, p.OAuth.Revoke.Note
+	}
+	return v, nil
 }
 
 func (a *API) changeConnection(ctx context.Context, db store.Scope, in *struct {
@@ -106,18 +147,35 @@ func (a *API) refreshConnection(ctx context.Context, db store.Scope, in *Connect
 	case err != nil:
 		return nil, err
 	case !db.Actor().May(behalf.WriteConnections, c.Assistant): // the broker refreshes as itself
-		return nil, behalf.Errorf(behalf.CodeForbidden, "This key may not do that (%s).", behalf.WriteConnections)
+		return nil, behalf.Forbidden(db.Actor(), behalf.WriteConnections)
 	}
 	c, err = a.cfg.Broker.Refresh(ctx, db, c)
 	return output(viewConnection(c)), err
 }
 
-func (a *API) deleteConnection(ctx context.Context, db store.Scope, in *ConnectionPath) (*struct{}, error) {
+// Ended says how the end of a connection went at the provider, and what is left
+// for the person to do there.
+type Ended struct {
+	Revocation string `json:"revocation" enum:"revoked,retrying,not_offered,earlier" doc:"revoked: the provider has taken its tokens back. retrying: it did not answer as it should, and is asked again for 7 days. not_offered: it has no way to be asked, or there was nothing to take back. earlier: the connection had ended before."`
+	ManageURL  string `json:"manage_url,omitempty" doc:"The provider's page of connected applications."`
+	Note       string `json:"note,omitempty" doc:"What the person should know, such as that the application stays listed there."`
+}
+
+func (a *API) deleteConnection(ctx context.Context, db store.Scope, in *ConnectionPath) (*Output[Ended], error) {
 	c, err := a.connection(ctx, db, *in)
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.cfg.Broker.Disconnect(ctx, db, c, "Ended through the API.")
+	p, unread := db.Profile(ctx, c.Assistant, string(c.Profile))
+	revocation, err := a.cfg.Broker.Disconnect(ctx, db, c, "Ended through the API.")
+	if err != nil {
+		return nil, err
+	}
+	out := Ended{Revocation: string(revocation)}
+	if unread == nil {
+		out.ManageURL, out.Note = p.OAuth.Revoke.ManageURL, p.OAuth.Revoke.Note
+	}
+	return output(out), nil
 }
 
 func viewConnection(c behalf.Connection) Connection {

@@ -20,17 +20,18 @@ import (
 // Docs returns the page that describes the API. It is made of the OpenAPI
 // document, so that it says what the server does, and is rendered once.
 func Docs(a *API) http.Handler {
-	page := sync.OnceValue(func() []byte {
+	page := sync.OnceValues(func() (whole, zipped []byte) {
 		var b bytes.Buffer
 		if err := docsOf(a.OpenAPI()).page().Render(context.Background(), &b); err != nil {
 			panic("api: the documentation cannot be rendered: " + err.Error())
 		}
-		return b.Bytes()
+		return b.Bytes(), look.Zip(b.Bytes())
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		look.Headers(w, look.Policy{})
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page()) // the reader has gone
+		whole, zipped := page()
+		look.Write(w, r, whole, zipped)
 	})
 }
 
@@ -69,7 +70,21 @@ type docsFields struct {
 func (f docsFields) any() bool { return len(f.Fields) > 0 || f.Whole }
 
 // docsPlace is the body or the answer of an operation.
-type docsPlace struct{ ID, Summary, Part string }
+type docsPlace struct {
+	ID, Summary, Part string
+	Field             string // of that part whose object it is; empty: the part itself
+}
+
+// where says where a place is, seen from another.
+func (p docsPlace) where(from docsPlace) string {
+	switch {
+	case p.ID == from.ID && p.Part == from.Part:
+		return "of " + p.Field
+	case p.Field != "":
+		return "of " + p.Field + " in the " + p.Part + " of: " + p.Summary
+	}
+	return "in the " + p.Part + " of: " + p.Summary
+}
 
 // docsField is one field or parameter.
 type docsField struct {
@@ -86,7 +101,9 @@ type docsProblem struct {
 var docsGroups = []docsGroup{
 	{Name: "assistants", About: "An assistant acts for its users. What it may do with their connections is decided here."},
 	{Name: "profiles", About: "An authorization profile describes one web application: how people authorize there, and how calls reach it."},
+	{Name: "trials", About: "Test authorization: the same run as anybody's, of which nothing is kept but what was sent, what came back, what is wrong and how to mend it."},
 	{Name: "connect sessions", About: "One run of one person through one authorization: a link, a page, the application's own login, and back."},
+	{Name: "users", About: "What an end user can see and end themselves."},
 	{Name: "connections", About: "A person's standing authorization under a profile. It never shows a token."},
 	{Name: "proxy", About: "The assistant's calls, with the credential put in on the way."},
 	{Name: "tokens", About: "For calls that cannot go through the proxy."},
@@ -106,6 +123,14 @@ var docsProblems = []docsProblem{
 	{Code: string(behalf.CodeProvider), Do: "The provider failed or refused. detail holds its words."},
 	{Code: string(behalf.CodeRefreshInProgress), Do: "Another call refreshes the credential right now. Ask again after Retry-After."},
 	{Code: string(behalf.CodeUnavailable), Do: "Not now: the database, the network or a server that stops. Ask again."},
+	{Code: string(behalf.CodeConnectorNotConnected), Do: "No agent of the profile's connector is connected to any node, or the connector is disabled. Start the agent, or look at its log."},
+	{Code: string(behalf.CodeConnectorLimited), Do: "The connector's agent has used up its memory budget. Ask again, or give it more."},
+	{Code: string(behalf.CodeConnectorLost), Do: "The tunnel broke during the call. Look whether it was carried out, then ask again."},
+	{Code: string(behalf.CodeConnectorNotAllowed), Do: "The agent's own allow list does not hold the host, port, method or path. Only the administrator of the private network can add it."},
+	{Code: string(behalf.CodeConnectorNotResolved), Do: "The agent's network does not know the application's name."},
+	{Code: string(behalf.CodeConnectorRefused), Do: "The application's machine refused the connection: nothing listens there."},
+	{Code: string(behalf.CodeConnectorUnreachable), Do: "The application did not answer inside the private network."},
+	{Code: string(behalf.CodeConnectorTLS), Do: "The agent does not trust the application's certificate, or the application refused the agent's."},
 }
 
 // docsOf turns the OpenAPI document into the page.
@@ -177,12 +202,12 @@ func (w docsWriter) add(g *docsGroup, o *huma.Operation) {
 		c.Params.Fields = append(c.Params.Fields, docsParam(p))
 	}
 	if o.RequestBody != nil {
-		c.Body = w.object(docsPlace{c.ID, c.Summary, "body"}, o.RequestBody.Content)
+		c.Body = w.object(docsPlace{ID: c.ID, Summary: c.Summary, Part: "body"}, o.RequestBody.Content)
 	}
 	for _, status := range []string{"200", "201", "204"} {
 		if answer := o.Responses[status]; answer != nil {
 			c.Status, c.Gone = status, status == "204"
-			c.Answer = w.object(docsPlace{c.ID, c.Summary, "answer"}, answer.Content)
+			c.Answer = w.object(docsPlace{ID: c.ID, Summary: c.Summary, Part: "answer"}, answer.Content)
 		}
 	}
 	g.Calls = append(g.Calls, c)
@@ -204,8 +229,9 @@ func (w docsWriter) object(at docsPlace, content map[string]*huma.MediaType) doc
 	if media == nil || media.Schema.Ref == "" {
 		return docsFields{}
 	}
-	out, ref, answer := docsFields{}, media.Schema.Ref, at.Part == "answer"
-	if items := w.schemas.SchemaFromRef(ref).Properties["items"]; items != nil {
+	out, ref := docsFields{}, media.Schema.Ref
+	if whole := w.schemas.SchemaFromRef(ref).Properties; whole["items"] != nil && len(whole) == 2 {
+		items := whole["items"]
 		out.List, ref, at.Part = true, items.Items.Ref, "items in the answer"
 	}
 	object := w.schemas.TypeFromRef(ref)
@@ -222,15 +248,15 @@ func (w docsWriter) object(at docsPlace, content map[string]*huma.MediaType) doc
 		}
 		return !ok
 	})
-	out.Fields = w.fields(ref, "", names, answer)
+	out.Fields = w.fields(ref, "", names, at)
 	return out
 }
 
 // fields lists an object's fields, and behind one that is an object itself
-// that object's, with dotted names.
-func (w docsWriter) fields(ref, prefix string, names []string, answer bool) []docsField {
+// that object's, with dotted names: of each object once on the page.
+func (w docsWriter) fields(ref, prefix string, names []string, at docsPlace) []docsField {
 	var out []docsField
-	schema := w.schemas.SchemaFromRef(ref)
+	schema, answer := w.schemas.SchemaFromRef(ref), strings.HasSuffix(at.Part, "answer")
 	for _, name := range names {
 		s := schema.Properties[name]
 		f := docsField{Name: prefix + name, Type: docsType(s), Doc: sentences(s.Description, docsValues(s))}
@@ -248,19 +274,28 @@ func (w docsWriter) fields(ref, prefix string, names []string, answer bool) []do
 			out = append(out, f)
 			continue
 		}
-		object := w.schemas.TypeFromRef(inner)
-		if at, ok := w.shown[object]; ok {
-			f.Doc = sentences(f.Doc, "Its fields stand in the "+at.Part+" of: "+at.Summary+".")
+		object, here := w.schemas.TypeFromRef(inner), at
+		here.Field = f.Name
+		if elsewhere, ok := w.shown[object]; ok {
+			f.Doc = sentences(f.Doc, "Its fields are those "+elsewhere.where(here)+".")
 			out = append(out, f)
 			continue
 		}
+		w.shown[object] = here
+		names := jsonNames(object, func(embedded reflect.Type) bool {
+			elsewhere, ok := w.shown[embedded]
+			if ok {
+				f.Doc = sentences(f.Doc, "Beside its own it takes the fields "+elsewhere.where(here)+".")
+			} else {
+				w.shown[embedded] = here
+			}
+			return !ok
+		})
 		out = append(out, f)
-		out = append(out, w.fields(inner, below, jsonNames(object, all), answer)...)
+		out = append(out, w.fields(inner, below, names, at)...)
 	}
 	return out
 }
-
-func all(reflect.Type) bool { return true }
 
 // jsonNames returns the JSON names of a struct's fields in the order of the Go
 // type, those of the embedded structs that are wanted in their place.

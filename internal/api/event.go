@@ -14,6 +14,7 @@ type Event struct {
 	Type       string    `json:"type"`
 	Profile    string    `json:"profile,omitempty"`
 	Connection string    `json:"connection,omitempty"`
+	Webhook    string    `json:"webhook,omitempty" doc:"The endpoint that the event is about."`
 	User       string    `json:"user,omitempty"`
 	Detail     string    `json:"detail,omitempty"`
 	CreatedAt  time.Time `json:"created_at"`
@@ -40,7 +41,7 @@ func (a *API) listEvents(ctx context.Context, db store.Scope, in *struct {
 	}
 	items, err := db.Events(ctx, x.ID, in.page())
 	return listOf(items, in.Limit, func(e behalf.Event) string { return string(e.ID) }, func(e behalf.Event) Event {
-		return Event{string(e.ID), string(e.Type), string(e.Profile), string(e.Connection), e.User, e.Detail, e.CreatedAt}
+		return Event{string(e.ID), string(e.Type), string(e.Profile), string(e.Connection), string(e.Webhook), e.User, e.Detail, e.CreatedAt}
 	}), err
 }
 

@@ -32,6 +32,10 @@ func (a *API) describePlainRoutes() {
 		{OperationID: "get-connection-token", Method: http.MethodPost, Path: "/v1/assistants/{assistant}/connections/{connection}/token", Tags: []string{"tokens"}, Summary: "Get the access token of one connection",
 			Parameters: []*huma.Param{inPath("assistant", "Id or slug."), inPath("connection", "Id.")},
 			Responses:  map[string]*huma.Response{"200": {Description: "The token.", Content: token}, "default": {Description: "Not given.", Content: problem}}},
+		{OperationID: "follow-trial", Method: http.MethodGet, Path: "/v1/assistants/{assistant}/profiles/{profile}/trials/{trial}/events", Tags: []string{"trials"}, Summary: "Follow a test as it goes",
+			Description: "Server-sent events. Each event `trial` holds the whole test, as its own address answers it; the last one has a status other than waiting.",
+			Parameters:  []*huma.Param{inPath("assistant", "Id or slug."), inPath("profile", "Id or slug."), inPath("trial", "Id.")},
+			Responses:   map[string]*huma.Response{"200": {Description: "The events.", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}}, "default": {Description: "Not given.", Content: problem}}},
 	} {
 		doc.AddOperation(o)
 	}
@@ -40,7 +44,8 @@ func (a *API) describePlainRoutes() {
 			Summary:     "Call the application on behalf of an end user",
 			Description: "Any method. The credential is put in on the way; body and answer are streamed. An answer of ours, and not the application's, carries the header Behalf-Error.",
 			Parameters: []*huma.Param{inPath("assistant", "Id or slug."), inPath("profile", "Id or slug."), inPath("path", "Below the profile's API base URL; may hold slashes."),
-				inHeader("Behalf-User", "The assistant's id of the end user."), inHeader("Behalf-Connection", "A connection instead of a user."), inHeader("Behalf-Tenant", "Where the user has several.")},
+				inHeader("Behalf-User", "The assistant's id of the end user."), inHeader("Behalf-Connection", "A connection instead of a user."), inHeader("Behalf-Tenant", "Where the user has several."),
+				inHeader("Behalf-Variables", "The context object for placeholders, as base64url of JSON.")},
 			Responses: map[string]*huma.Response{"200": {Description: "Whatever the application answers."}, "default": {Description: "The application's answer, or a problem with the header Behalf-Error.", Content: problem}}})
 	}
 }

@@ -22,7 +22,7 @@ type Problem struct {
 	Type        string         `json:"type" doc:"A URI that identifies the code."`
 	Title       string         `json:"title"`
 	Status      int            `json:"status"`
-	Code        string         `json:"code" doc:"Stable: invalid, unauthenticated, forbidden, not_found, conflict, authorization_required, refresh_in_progress, provider, limited or unavailable."`
+	Code        string         `json:"code" doc:"Stable: invalid, unauthenticated, forbidden, not_found, conflict, authorization_required, refresh_in_progress, provider, limited or unavailable; or one that begins with connector_ and names the side of a connector that failed."`
 	Detail      string         `json:"detail,omitempty" doc:"What happened, why, and what to do."`
 	Field       string         `json:"field,omitempty" doc:"The first field that is wrong."`
 	Errors      []ProblemField `json:"errors,omitempty" doc:"All fields that are wrong."`
@@ -72,6 +72,14 @@ var statuses = map[behalf.Code]int{
 	behalf.CodeProvider:              http.StatusBadGateway,
 	behalf.CodeLimited:               http.StatusTooManyRequests,
 	behalf.CodeUnavailable:           http.StatusServiceUnavailable,
+	behalf.CodeConnectorNotConnected: http.StatusServiceUnavailable,
+	behalf.CodeConnectorLimited:      http.StatusServiceUnavailable,
+	behalf.CodeConnectorLost:         http.StatusBadGateway,
+	behalf.CodeConnectorNotAllowed:   http.StatusBadGateway,
+	behalf.CodeConnectorNotResolved:  http.StatusBadGateway,
+	behalf.CodeConnectorRefused:      http.StatusBadGateway,
+	behalf.CodeConnectorUnreachable:  http.StatusBadGateway,
+	behalf.CodeConnectorTLS:          http.StatusBadGateway,
 }
 
 var titles = map[behalf.Code]string{
@@ -85,6 +93,14 @@ var titles = map[behalf.Code]string{
 	behalf.CodeProvider:              "The provider failed or refused",
 	behalf.CodeLimited:               "Too many requests",
 	behalf.CodeUnavailable:           "Not available right now",
+	behalf.CodeConnectorNotConnected: "The connector is not connected",
+	behalf.CodeConnectorLimited:      "The connector has no room",
+	behalf.CodeConnectorLost:         "The tunnel broke",
+	behalf.CodeConnectorNotAllowed:   "The connector does not allow it",
+	behalf.CodeConnectorNotResolved:  "The name is not known inside",
+	behalf.CodeConnectorRefused:      "The connection was refused inside",
+	behalf.CodeConnectorUnreachable:  "The application is not reached inside",
+	behalf.CodeConnectorTLS:          "The application's certificate is not trusted inside",
 }
 
 // problemOf maps an error to the wire: here and nowhere else. What is no Error

@@ -97,7 +97,7 @@ func TestWhatIsReadCanBeSentBackAndKeepsItsSecrets(t *testing.T) {
 	b := newBuilding(t)
 	var read map[string]any
 	b.Do(b.Owner, "PUT", b.at("/profiles/acorn"), secretive(b.Server)).Into(t, &read)
-	for _, name := range []string{"id", "slug", "status", "callback_url", "client_secret_set", "secrets_set", "created_at", "updated_at"} {
+	for _, name := range []string{"id", "slug", "status", "callback_url", "client_secret_set", "secrets_set", "client_secrets", "warnings", "created_at", "updated_at"} {
 		delete(read, name)
 	}
 	read["description"] = "Changed."
@@ -279,7 +279,7 @@ func TestOfManyChangesAtOnceEachIsWholeOrRefused(t *testing.T) {
 
 func TestADeletedProfileIsGoneAtOnce(t *testing.T) {
 	b := newBuilding(t)
-	if a := b.Do(b.Owner, "DELETE", b.at("/profiles/acorn"), nil); a.Status != 204 || a.Body != "" {
+	if a := b.Do(b.Owner, "DELETE", b.at("/profiles/acorn"), nil); a.Status != 200 {
 		t.Fatalf("status %d: %s", a.Status, a.Body)
 	}
 	b.Do(b.Owner, "GET", b.at("/profiles/acorn"), nil).Problem(t, 404, behalf.CodeNotFound)
@@ -440,7 +440,7 @@ func TestAConnectionIsShownWithoutItsToken(t *testing.T) {
 	if p := b.Do(b.Key, "PATCH", b.at("/connections/"+string(second.ID)), map[string]bool{"default": false}).Problem(t, 422, behalf.CodeInvalid); p.Field != "default" {
 		t.Errorf("field %q", p.Field)
 	}
-	if a := b.Do(b.Key, "DELETE", b.at("/connections/"+string(second.ID)), nil); a.Status != 204 {
+	if a := b.Do(b.Key, "DELETE", b.at("/connections/"+string(second.ID)), nil); a.Status != 200 {
 		t.Errorf("status %d", a.Status)
 	}
 	b.Do(b.Key, "POST", b.at("/connections/"+string(second.ID)+"/token"), nil).Problem(t, 409, behalf.CodeAuthorizationRequired)
@@ -504,5 +504,47 @@ func TestTheSecretsOfAProfileAreNotPrinted(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%v %+v %#v", p.Secrets, p.Secrets, p.Secrets); strings.Contains(got, "s3cr") || !strings.Contains(got, secret.Mask) {
 		t.Errorf("a secret is printed: %s", got)
+	}
+}
+
+func TestAReservationKeepsNothingButAnID(t *testing.T) {
+	b := newBuilding(t)
+	for name, body := range map[string]map[string]any{
+		"a name":   {"reserve": true, "name": "Acorn 2"},
+		"a secret": {"reserve": true, "client_secret": "s"},
+		"an id":    {"reserve": true, "id": "prf_01jd0000000000000000000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if p := b.Do(b.Owner, "POST", b.at("/profiles"), body).Problem(t, 422, behalf.CodeInvalid); p.Field != "reserve" {
+				t.Errorf("field %q", p.Field)
+			}
+		})
+	}
+	var made profile
+	b.Do(b.Owner, "POST", b.at("/profiles"), map[string]any{"reserve": true}).Into(t, &made)
+	if made.ID == "" {
+		t.Error("nothing was reserved")
+	}
+}
+
+func TestAnAnswerAboutAProfileTellsWhatIsProbablyNotMeant(t *testing.T) {
+	b := newBuilding(t)
+	d := profileBody(b.Definition("Loose"))
+	d["oauth"] = map[string]any{"pkce": "off"}
+	says := func(a servertest.Answer) bool {
+		var p struct{ Warnings []behalf.Warning }
+		a.Into(t, &p)
+		return slices.ContainsFunc(p.Warnings, func(w behalf.Warning) bool { return w.Code == behalf.WarnPKCEOff })
+	}
+	if !says(b.Do(b.Owner, "POST", b.at("/profiles"), d)) || !says(b.Do(b.Owner, "PUT", b.at("/profiles/loose"), d)) || !says(b.Do(b.Owner, "GET", b.at("/profiles/loose"), nil)) {
+		t.Error("an answer does not say it")
+	}
+}
+
+func TestWhoMayNotIsToldWhatInWords(t *testing.T) {
+	b := newBuilding(t)
+	p := b.Do(b.Key, "PUT", b.at("/profiles/acorn"), profileBody(b.Definition("Acorn"))).Problem(t, 403, behalf.CodeForbidden)
+	if !strings.Contains(p.Detail, "change authorization profiles") || strings.Contains(p.Detail, "profiles.write") {
+		t.Errorf("it says %q", p.Detail)
 	}
 }

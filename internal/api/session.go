@@ -29,13 +29,16 @@ type ConnectSession struct {
 // SessionBody is what a connect session begins with.
 type SessionBody struct {
 	Profile         string            `json:"profile" doc:"Id or slug of the authorization profile."`
-	User            string            `json:"user" doc:"Your id of the end user, at most 255 characters."`
+	User            string            `json:"user,omitempty" doc:"Your id of the end user, at most 255 characters. Required, but for a profile that is pre-authorized for all users."`
 	UserName        string            `json:"user_name,omitempty" doc:"What the page calls the person."`
 	Tenant          string            `json:"tenant,omitempty" doc:"The person's organization at the provider, where the profile has tenancy."`
 	Fields          map[string]string `json:"fields,omitempty" doc:"Values of additional fields, by key."`
+	Variables       map[string]any    `json:"variables,omitempty" doc:"The context object, for placeholders {{context.…}}. It stays with the connection."`
 	ReturnURL       string            `json:"return_url,omitempty" doc:"One of the assistant's return URLs. Required where finish is on."`
 	FinishChallenge string            `json:"finish_challenge,omitempty" doc:"base64url(SHA-256(verifier)), where your backend keeps the verifier for this user. Required where finish is on."`
-	Locale          string            `json:"locale,omitempty" doc:"BCP 47 tag of the language that the page should have. Pages are English for now."`
+	Locale          string            `json:"locale,omitempty" doc:"BCP 47 tag of the language that the pages should have: en, de, es, fr, ja or pt. Left out, the browser decides."`
+	Connection      string            `json:"connection,omitempty" doc:"A connection of this user to renew. Another account than its own is refused (wrong_account)."`
+	AnyAccount      bool              `json:"allow_other_account,omitempty" doc:"With connection: another account is taken too, as a further connection."`
 	ExpiresIn       int64             `json:"expires_in,omitempty" doc:"Seconds, 60 to 3600; 900 by default."`
 }
 
@@ -61,8 +64,13 @@ func (a *API) createSession(ctx context.Context, db store.Scope, in *struct {
 		return nil, err
 	}
 	b := in.Body
+	sent, err := variables(b.Variables)
+	if err != nil {
+		return nil, err
+	}
 	s, link, err := a.cfg.Connect.Begin(ctx, db, x, behalf.NewSession{Profile: b.Profile, User: b.User, UserName: b.UserName, Tenant: b.Tenant, Fields: texts(b.Fields),
-		ReturnURL: b.ReturnURL, FinishChallenge: b.FinishChallenge, Locale: b.Locale, Lifetime: seconds(b.ExpiresIn)})
+		ReturnURL: b.ReturnURL, FinishChallenge: b.FinishChallenge, Locale: b.Locale, Lifetime: seconds(b.ExpiresIn),
+		Variables: sent, Connection: behalf.ConnectionID(b.Connection), AnyAccount: b.AnyAccount})
 	out := output(viewSession(s, db.Now()))
 	out.Body.URL = link
 	return out, err
@@ -130,13 +138,19 @@ func (a *API) Offer(r *http.Request, db store.Scope, x behalf.Assistant, ask bro
 		return err
 	}
 	e := *problemErr(err)
+	n := behalf.NewSession{Profile: ask.Profile, User: ask.User, Tenant: ask.Tenant, ReturnURL: r.Header.Get(headerReturnURL), FinishChallenge: r.Header.Get(headerFinishChallenge)}
 	if ask.Connection != "" {
 		if c, err := db.Connection(r.Context(), ask.Connection); err == nil {
-			ask.Profile, ask.User, ask.Tenant = string(c.Profile), c.User, c.Tenant
+			n.Profile, n.User, n.Tenant = string(c.Profile), c.User, c.Tenant
+			if c.Status != behalf.ConnectionRevoked {
+				n.Connection = c.ID
+			}
 		}
 	}
-	_, link, begun := a.cfg.Connect.Begin(r.Context(), db, x, behalf.NewSession{Profile: ask.Profile, User: ask.User, Tenant: ask.Tenant,
-		ReturnURL: r.Header.Get(headerReturnURL), FinishChallenge: r.Header.Get(headerFinishChallenge)})
+	if p, err := db.Profile(r.Context(), x.ID, n.Profile); err == nil && p.Plan != nil && p.Plan.Shared() {
+		return &e // the message says who can
+	}
+	_, link, begun := a.cfg.Connect.Begin(r.Context(), db, x, n)
 	if begun != nil {
 		e.Message += " Begin a connect session for them: this assistant finishes its connections, so a link needs return_url and finish_challenge (or the headers Behalf-Return-URL and Behalf-Finish-Challenge on this call)."
 		return &e

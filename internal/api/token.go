@@ -1,10 +1,11 @@
 package api
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"net/http"
-	"strings"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/behalf-dev/behalf"
@@ -14,10 +15,11 @@ import (
 
 // TokenBody names the connection whose access token is wanted.
 type TokenBody struct {
-	Profile    string `json:"profile,omitempty"`
-	User       string `json:"user,omitempty"`
-	Tenant     string `json:"tenant,omitempty"`
-	Connection string `json:"connection,omitempty"`
+	Profile    string         `json:"profile,omitempty"`
+	User       string         `json:"user,omitempty"`
+	Tenant     string         `json:"tenant,omitempty"`
+	Connection string         `json:"connection,omitempty"`
+	Variables  map[string]any `json:"variables,omitempty" doc:"The context object, for placeholders {{context.…}} of the token URL."`
 }
 
 // Token is an access token that is good now, in the words of RFC 6749 §5.1.
@@ -29,9 +31,13 @@ type Token struct {
 	Connection  string     `json:"connection"`
 }
 
-func (a *API) token(w http.ResponseWriter, r *http.Request) {
-	var b TokenBody
-	if err := decodeJSON(r, &b); err != nil {
+func (a *API) token(w http.ResponseWriter, r *http.Request) { a.Token(w, r, r.PathValue("assistant")) }
+
+// Token serves POST …/token of one assistant; the server may come here without
+// the mux.
+func (a *API) Token(w http.ResponseWriter, r *http.Request, assistant string) {
+	ask, err := readAsk(r)
+	if err != nil {
 		// Who has no key learns nothing, not even whether the body was right.
 		if _, unknown := a.Authenticate(r); unknown != nil {
 			err = unknown
@@ -39,55 +45,81 @@ func (a *API) token(w http.ResponseWriter, r *http.Request) {
 		a.WriteProblem(w, r, err)
 		return
 	}
-	a.giveToken(w, r, broker.Ask{Profile: b.Profile, User: b.User, Tenant: b.Tenant, Connection: behalf.ConnectionID(b.Connection)})
+	a.giveToken(w, r, assistant, ask)
 }
 
 func (a *API) connectionToken(w http.ResponseWriter, r *http.Request) {
-	a.giveToken(w, r, broker.Ask{Connection: behalf.ConnectionID(r.PathValue("connection"))})
+	a.giveToken(w, r, r.PathValue("assistant"), broker.Ask{Connection: behalf.ConnectionID(r.PathValue("connection"))})
 }
 
-func (a *API) giveToken(w http.ResponseWriter, r *http.Request, ask broker.Ask) {
-	t, err := a.readToken(r.Context(), r, ask)
+// The headers of every token, shared by all answers.
+var (
+	typeJSON = []string{"application/json"}
+	noStore  = []string{"no-store"}
+)
+
+// answers are buffers that are used again.
+var answers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+func (a *API) giveToken(w http.ResponseWriter, r *http.Request, assistant string, ask broker.Ask) {
+	buffer := answers.Get().(*[]byte)
+	defer answers.Put(buffer)
+	answer, err := a.readToken(r, assistant, ask, (*buffer)[:0])
 	if err != nil {
 		a.WriteProblem(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(t) // the caller has gone
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["Content-Length"] = typeJSON, noStore, []string{strconv.Itoa(len(answer))}
+	_, _ = w.Write(answer) // the caller may have gone
+	clear(answer)
+	*buffer = answer[:0]
 }
 
-func (a *API) readToken(ctx context.Context, r *http.Request, ask broker.Ask) (Token, error) {
+// readToken appends the answer to dst.
+func (a *API) readToken(r *http.Request, assistant string, ask broker.Ask, dst []byte) ([]byte, error) {
 	actor, err := a.Authenticate(r)
 	if err != nil {
-		return Token{}, err
+		return nil, err
 	}
-	db := a.cfg.DB.As(actor)
-	x, err := db.Assistant(ctx, r.PathValue("assistant"))
+	ctx, db := r.Context(), a.cfg.DB.As(actor)
+	x, err := db.HeldAssistant(ctx, assistant)
 	if err != nil {
-		return Token{}, err
+		return nil, err
 	}
 	if !x.TokenReads {
-		return Token{}, behalf.Errorf(behalf.CodeForbidden, "This assistant may not read tokens: call through the proxy, or let an administrator switch token_reads on.")
+		return nil, behalf.Errorf(behalf.CodeForbidden, "This assistant may not read tokens: call through the proxy, or let an administrator switch token_reads on.")
 	}
-	_, c, err := a.cfg.Broker.Find(ctx, db, x, ask)
+	ready, err := a.cfg.Broker.Use(ctx, db, x, ask)
 	if err != nil {
-		return Token{}, a.Offer(r, db, x, ask, err)
+		return nil, a.Offer(r, db, *x, ready.Named(ask), err)
 	}
-	good, err := a.cfg.Broker.Connection(ctx, db, c)
-	if err != nil {
-		return Token{}, a.Offer(r, db, x, ask, err)
+	if kind := ready.Profile.Plan.Type; !kind.IssuesTokens() {
+		return nil, behalf.Errorf(behalf.CodeConflict, "There is no token to give: this profile's connections hold %s. Call through the proxy, which puts it on.", holdings[kind])
 	}
-	db.Used(good.Connection, store.UseToken)
-	return viewToken(good), nil
+	answer, err := db.Answer(ctx, ready.Held, dst, func(c behalf.Credential) []byte { return encodeToken(ready, c) })
+	if err == nil {
+		db.Used(ready.Connection, store.UseToken, ask.User)
+	}
+	return answer, err
 }
 
-func viewToken(g broker.Good) Token {
-	kind := g.Credential.TokenType
+// holdings are what connections hold where no OAuth server issues tokens.
+var holdings = map[behalf.AuthorizationType]string{behalf.APIKey: "an API key", behalf.Basic: "a username and a password"}
+
+// encodeToken makes what is answered for as long as the credential is good.
+func encodeToken(ready broker.Ready, c behalf.Credential) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(viewToken(ready, c)) // texts and a time can always be encoded
+	return b.Bytes()
+}
+
+func viewToken(ready broker.Ready, c behalf.Credential) Token {
+	kind := c.TokenType
 	if kind == "" {
 		kind = "Bearer"
 	}
-	return Token{AccessToken: g.Credential.AccessToken.Reveal(), TokenType: kind, ExpiresAt: told(g.ExpiresAt), Scope: strings.Join(g.ScopesGranted, " "), Connection: string(g.ID)}
+	return Token{AccessToken: c.AccessToken.Reveal(), TokenType: kind, ExpiresAt: told(ready.ExpiresAt), Scope: ready.ScopeText(), Connection: string(ready.ID)}
 }

@@ -26,6 +26,7 @@ type Config struct {
 	Deadline time.Duration // default 30 s
 	Lease    time.Duration // default 45 s
 	Patience time.Duration // how long a caller waits for another node's refresh; default 20 s
+	Moment   time.Duration // how long a caller with a good token waits for a newer one; default 1 s
 	MinAge   time.Duration // of a credential that an API has refused, before it is refreshed; default 30 s
 }
 
@@ -45,6 +46,7 @@ func New(cfg Config) *Broker {
 	cfg.Deadline = orElse(cfg.Deadline, 30*time.Second)
 	cfg.Lease = orElse(cfg.Lease, 45*time.Second)
 	cfg.Patience = orElse(cfg.Patience, 20*time.Second)
+	cfg.Moment = orElse(cfg.Moment, time.Second)
 	cfg.MinAge = orElse(cfg.MinAge, 30*time.Second)
 	return &Broker{cfg: cfg, db: cfg.DB, keeper: cfg.DB.As(behalf.System("broker")), flights: map[behalf.ConnectionID]*flight{}}
 }
@@ -77,6 +79,9 @@ type Good struct {
 	behalf.Connection
 	Credential behalf.Credential
 	Inputs     behalf.Inputs
+	Stored     behalf.Stored    // variables that are kept, where the profile uses any
+	Sent       behalf.Variables // variables that came with the call
+	For        string           // the user whom it is used for, where it serves all
 }
 
 // Connection returns the connection with a credential that is good now; the
@@ -84,33 +89,59 @@ type Good struct {
 // While it has not ended, a refresh that fails does not keep it from being
 // used.
 func (b *Broker) Connection(ctx context.Context, db store.Scope, c behalf.Connection) (Good, error) {
-	if err := c.Usable(); err != nil {
+	return b.connection(ctx, db, c, nil)
+}
+
+// connection is Connection for a call that brought variables: a refresh that it
+// causes may need them.
+func (b *Broker) connection(ctx context.Context, db store.Scope, c behalf.Connection, sent behalf.Variables) (Good, error) {
+	c, err := b.renew(ctx, db, c, sent)
+	if err != nil {
 		return Good{Connection: c}, err
+	}
+	return b.open(ctx, db, c)
+}
+
+// renew returns the connection as it is once its credential is good.
+func (b *Broker) renew(ctx context.Context, db store.Scope, c behalf.Connection, sent behalf.Variables) (behalf.Connection, error) {
+	if err := c.Usable(); err != nil {
+		return c, err
 	}
 	now := b.db.Now()
 	switch {
 	case !c.Due(now):
-		return b.open(ctx, db, c)
+		return c, nil
 	case !c.Refreshable && c.Expired(now):
-		return Good{Connection: c}, behalf.Errorf(behalf.CodeAuthorizationRequired, "The access token has ended and the provider gave no refresh token; the end user must authorize again.")
+		return c, behalf.Errorf(behalf.CodeAuthorizationRequired, "The access token has ended and the provider gave no refresh token; the end user must authorize again.")
 	case !c.Refreshable:
-		return b.open(ctx, db, c)
+		return c, nil
 	}
-	failed := b.refresh(ctx, c, wants{})
-	c, err := db.Connection(ctx, c.ID)
+	kept, failed := b.refresh(ctx, c, wants{brief: !c.Expired(now), sent: sent})
+	if unfilled(failed) && len(sent) > 0 { // perhaps of somebody who had sent nothing
+		kept, failed = b.refresh(ctx, c, wants{brief: !c.Expired(now), sent: sent})
+	}
+	c, err := b.after(ctx, db, c, kept)
 	if err == nil && failed == nil && c.Usable() == nil && c.Refreshable && c.Expired(b.db.Now()) { // an older answer was put in force
-		failed = b.refresh(ctx, c, wants{})
-		c, err = db.Connection(ctx, c.ID)
+		kept, failed = b.refresh(ctx, c, wants{sent: sent})
+		c, err = b.after(ctx, db, c, kept)
 	}
 	switch {
 	case err != nil:
-		return Good{Connection: c}, err
+		return c, err
 	case c.Usable() != nil:
-		return Good{Connection: c}, c.Usable()
+		return c, c.Usable()
 	case failed != nil && c.Expired(b.db.Now()):
-		return Good{Connection: c}, failed
+		return c, failed
 	}
-	return b.open(ctx, db, c)
+	return c, nil
+}
+
+// after returns the connection as a refresh has left it.
+func (b *Broker) after(ctx context.Context, db store.Scope, c, kept behalf.Connection) (behalf.Connection, error) {
+	if kept.ID == "" || !db.Sees(kept) {
+		return db.Connection(ctx, c.ID)
+	}
+	return kept, nil
 }
 
 // Refused is for a credential that the provider's API has refused although it
@@ -122,10 +153,11 @@ func (b *Broker) Refused(ctx context.Context, db store.Scope, g Good) (Good, err
 	if !g.Refreshable {
 		return g, ErrNotRefreshed
 	}
-	if err := b.refresh(ctx, g.Connection, wants{forced: true, refused: true, minAge: b.cfg.MinAge}); err != nil {
+	kept, err := b.refresh(ctx, g.Connection, wants{forced: true, refused: true, minAge: b.cfg.MinAge, sent: g.Sent})
+	if err != nil {
 		return g, errors.Join(ErrNotRefreshed, err)
 	}
-	c, err := db.Connection(ctx, g.ID)
+	c, err := b.after(ctx, db, g.Connection, kept)
 	if err != nil || c.Usable() != nil || c.Generation == g.Generation {
 		return g, ErrNotRefreshed
 	}
@@ -141,10 +173,10 @@ func (b *Broker) Refresh(ctx context.Context, db store.Scope, c behalf.Connectio
 		return c, err
 	}
 	if !c.Refreshable {
-		return c, behalf.Errorf(behalf.CodeConflict, "The provider gave no refresh token for this connection; only the end user can renew it.")
+		return c, behalf.Errorf(behalf.CodeConflict, "There is nothing to renew this connection with, such as a refresh token; only the end user can.")
 	}
-	failed := b.refresh(ctx, c, wants{forced: true})
-	n, err := db.Connection(ctx, c.ID)
+	kept, failed := b.refresh(ctx, c, wants{forced: true})
+	n, err := b.after(ctx, db, c, kept)
 	switch {
 	case err != nil:
 		return c, err
@@ -167,12 +199,16 @@ func (b *Broker) open(ctx context.Context, db store.Scope, c behalf.Connection) 
 		}
 		credential, inputs, err = db.Secrets(ctx, c)
 	}
-	return Good{c, credential, inputs}, err
+	return Good{Connection: c, Credential: credential, Inputs: inputs}, err
 }
 
 // Values returns what the placeholders of the connection's profile look up.
 func (g Good) Values(p behalf.Profile) behalf.Values {
-	return behalf.Values{Plan: p.Plan, User: g.User, Tenant: g.Tenant, Inputs: g.Inputs, Credential: &g.Credential}
+	user := g.User
+	if user == "" {
+		user = g.For
+	}
+	return behalf.Values{Plan: p.Plan, User: user, Tenant: g.Tenant, Inputs: g.Inputs, Credential: &g.Credential, Serves: g.User == "", Stored: g.Stored, Sent: g.Sent}
 }
 
 // newestSecret returns the client secrets to try, in order; a public client has

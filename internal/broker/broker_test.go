@@ -196,6 +196,47 @@ func TestARefreshedTokenOutlivesTheDatabasesAbsence(t *testing.T) {
 	})
 }
 
+// TestATokenThatIsDueIsServedWhenTheDatabaseHasJustGone takes the database away
+// before anybody has noticed.
+func TestATokenThatIsDueIsServedWhenTheDatabaseHasJustGone(t *testing.T) {
+	r, url := newRelay(t, storetest.Postgres(t))
+	s, ctx := newStage(t, url, setup{}), t.Context()
+	a, err := s.scope.HeldAssistant(ctx, string(s.Assistant.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func() (string, error) {
+		ready, err := s.broker.Use(ctx, s.scope, a, broker.Ask{Profile: s.Profile.Slug, User: "u1"})
+		if err != nil {
+			return "", err
+		}
+		good, err := ready.Good(ctx)
+		return good.Credential.AccessToken.Reveal(), err
+	}
+	for range 19 { // what is held is dropped after five minutes without the database
+		if got, err := use(); err != nil || got != s.first.AccessToken.Reveal() {
+			t.Fatalf("%s, %v", got, err)
+		}
+		s.Clock.Advance(3 * time.Minute)
+		if _, err := s.scope.HeldAssistant(ctx, string(s.Assistant.ID)); err != nil { // which asks the database
+			t.Fatal(err)
+		}
+	}
+	if !s.now().Due(s.DB.Now()) {
+		t.Fatal("the token is not due")
+	}
+	r.set(true)
+	if got, err := use(); err != nil || got != s.first.AccessToken.Reveal() {
+		t.Errorf("a token that is due and good: %v", err)
+	}
+	s.refreshes(0)
+	s.ended()
+	if _, err := use(); behalf.CodeOf(err) != behalf.CodeUnavailable {
+		t.Errorf("a token that has ended: %v", err)
+	}
+	r.set(false)
+}
+
 // refreshWhile takes the database away between the request and its answer.
 func (s *stage) refreshWhile(gone func() (back func())) {
 	s.t.Helper()
@@ -638,4 +679,45 @@ func hostOf(t *testing.T, raw string) string {
 		t.Fatal(err)
 	}
 	return u.Host
+}
+
+// TestABusyLeaseGivesTheGoodTokenOrSaysThatARefreshIsUnderWay is another node
+// whose provider does not answer.
+func TestABusyLeaseGivesTheGoodTokenOrSaysThatARefreshIsUnderWay(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		s := newStage(t, url, setup{broker: func(c *broker.Config) { c.Patience, c.Moment = time.Second, 50*time.Millisecond }})
+		s.due()
+		l, err := s.System.Lease(t.Context(), s.now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if good := s.mustUse(); !good.Credential.AccessToken.Equal(s.first.AccessToken) {
+			t.Error("another token than the one that is still good")
+		}
+		s.ended()
+		asked := make(chan error, 1)
+		go func() {
+			_, err := s.use()
+			asked <- err
+		}()
+		for waiting := true; waiting; {
+			select {
+			case err := <-asked:
+				if e := (*behalf.Error)(nil); !errors.As(err, &e) || e.Code != behalf.CodeRefreshInProgress || e.RetryAfter < time.Second {
+					t.Errorf("%v", err)
+				}
+				waiting = false
+			case <-time.After(50 * time.Millisecond):
+				s.Clock.Advance(time.Second) // the patience is counted by the stage's clock
+			}
+		}
+		s.refreshes(0)
+		c := s.now()
+		c.IntentAt = time.Time{} // it was never written
+		if err := s.System.Release(t.Context(), l, c); err != nil {
+			t.Fatal(err)
+		}
+		s.mustUse()
+		s.refreshes(1)
+	})
 }

@@ -13,6 +13,7 @@ type Ask struct {
 	User       string // the assistant's id of the end user
 	Tenant     string // empty: whichever the user has
 	Connection behalf.ConnectionID
+	Variables  behalf.Variables // that came with the call
 }
 
 // Find returns the one connection that is meant, and its profile. The error is
@@ -22,11 +23,11 @@ func (b *Broker) Find(ctx context.Context, db store.Scope, a behalf.Assistant, a
 	if ask.Connection != "" {
 		return b.named(ctx, db, a, ask)
 	}
-	if ask.User == "" {
-		return behalf.Profile{}, behalf.Connection{}, behalf.Invalid("user", "Required: the assistant's id of the end user, or a connection instead.")
-	}
 	p, err := b.profile(ctx, db, a, ask.Profile)
-	if err != nil {
+	switch {
+	case ask.User == "" && needsUser(p.Plan):
+		return p, behalf.Connection{}, errNoUser()
+	case err != nil:
 		return p, behalf.Connection{}, err
 	}
 	if ask.Tenant != "" {
@@ -34,12 +35,15 @@ func (b *Broker) Find(ctx context.Context, db store.Scope, a behalf.Assistant, a
 			return p, behalf.Connection{}, err
 		}
 	}
-	matching, err := db.ConnectionsOf(ctx, a.ID, p.ID, ask.User, ask.Tenant)
+	matching, err := matching(p.Plan, ask, func(user, tenant string) ([]behalf.Connection, error) {
+		return db.ConnectionsOf(ctx, a.ID, p.ID, user, tenant)
+	})
 	switch {
 	case err != nil:
 		return p, behalf.Connection{}, err
 	case len(matching) == 0:
-		return p, behalf.Connection{}, behalf.Errorf(behalf.CodeAuthorizationRequired, "The end user has not connected this application yet.")
+		c, err := b.made(ctx, db, p, ask)
+		return p, c, err
 	case len(matching) == 1 || matching[0].Default:
 		return p, matching[0], nil
 	}
@@ -51,7 +55,7 @@ func (b *Broker) named(ctx context.Context, db store.Scope, a behalf.Assistant, 
 	if err != nil {
 		return behalf.Profile{}, c, err
 	}
-	if c.Assistant != a.ID || ask.User != "" && c.User != ask.User || ask.Tenant != "" && c.Tenant != ask.Tenant {
+	if !ask.matches(a.ID, c) {
 		return behalf.Profile{}, c, behalf.NotFound("connection")
 	}
 	p, err := b.profile(ctx, db, a, string(c.Profile))
@@ -63,13 +67,25 @@ func (b *Broker) named(ctx context.Context, db store.Scope, a behalf.Assistant, 
 
 func (b *Broker) profile(ctx context.Context, db store.Scope, a behalf.Assistant, name string) (behalf.Profile, error) {
 	if name == "" {
-		return behalf.Profile{}, behalf.Invalid("profile", "Required: the id or the slug of an authorization profile.")
+		return behalf.Profile{}, errNoProfile()
 	}
 	p, err := db.Profile(ctx, a.ID, name)
 	if err == nil && p.Plan == nil {
 		err = behalf.NotFound("profile")
 	}
 	return p, err
+}
+
+func errNoUser() error {
+	return behalf.Invalid("user", "Required: the assistant's id of the end user, or a connection instead.")
+}
+
+func errNoProfile() error {
+	return behalf.Invalid("profile", "Required: the id or the slug of an authorization profile.")
+}
+
+func errNotConnected() error {
+	return behalf.Errorf(behalf.CodeAuthorizationRequired, "The end user has not connected this application yet.")
 }
 
 func several(matching []behalf.Connection) error {

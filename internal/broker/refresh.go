@@ -27,81 +27,173 @@ import (
 
 // wants says why a refresh is asked for.
 type wants struct {
-	forced  bool          // although the credential is not due
-	refused bool          // the provider's API has refused the access token: it has ended
-	minAge  time.Duration // of the credential
+	forced  bool             // although the credential is not due
+	refused bool             // the provider's API has refused the access token: it has ended
+	minAge  time.Duration    // of the credential
+	asked   time.Time        // when: what is newer need not be renewed
+	further bool             // one of its tokens was renewed already
+	planned bool             // nobody waits for it
+	asking  chan struct{}    // of a planned one: holds as many as its host may be asked for at once
+	brief   bool             // who asks has a token that is good, and waits a moment only
+	probes  bool             // of all connections of a failing profile it is this one that tries
+	sent    behalf.Variables // by whoever asks
 }
 
 // flight is one refresh of one connection in this process, which everybody who
 // asks meanwhile shares.
 type flight struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	forced int64 // the generation that it refreshes in any case; 0: it may find that it need not
+	kept   behalf.Connection
+	err    error
+}
+
+// outcome is what a refresh has made of a connection: without an id where it
+// made nothing of it, or somebody else has changed it too, and it must be read.
+type outcome struct {
+	behalf.Connection
+	got *behalf.Credential
 }
 
 // refresh joins the refresh of the connection that is under way in this
-// process, or begins one. The refresh outlives the caller.
-func (b *Broker) refresh(ctx context.Context, c behalf.Connection, w wants) error {
-	f, err := b.join(ctx, c, w)
-	if err != nil {
-		return err
+// process, or begins one. The refresh outlives the caller. It returns the
+// connection as it was kept, without an id where that is not known.
+func (b *Broker) refresh(ctx context.Context, c behalf.Connection, w wants) (kept behalf.Connection, err error) {
+	var moment <-chan time.Time
+	if w.brief {
+		moment = time.After(b.cfg.Moment)
 	}
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		f, mine, err := b.join(ctx, c, w)
+		if err != nil {
+			return kept, err
+		}
+		select {
+		case <-f.done:
+			if mine {
+				return f.kept, f.err
+			}
+			// It may have found that it need not: look whether the generation moved.
+			if now, err := b.keeper.Connection(ctx, c.ID); err != nil || now.Generation != c.Generation {
+				return kept, err
+			}
+		case <-moment:
+			return kept, inProgress()
+		case <-ctx.Done():
+			return kept, ctx.Err()
+		}
 	}
 }
 
-func (b *Broker) join(ctx context.Context, c behalf.Connection, w wants) (*flight, error) {
+func inProgress() error {
+	return &behalf.Error{Code: behalf.CodeRefreshInProgress, Message: "The credential is being refreshed and the provider has not answered yet; ask again.", RetryAfter: time.Second}
+}
+
+// join returns the flight of the connection. mine is false where it may end
+// without having done what is wanted: a forced refresh names the generation that
+// it is about, and does not take a flight that may do nothing for its own.
+func (b *Broker) join(ctx context.Context, c behalf.Connection, w wants) (f *flight, mine bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if f, ok := b.flights[c.ID]; ok {
-		return f, nil
+		return f, !w.forced || f.forced == c.Generation, nil
 	}
 	if b.stopped {
-		return nil, &behalf.Error{Code: behalf.CodeUnavailable, Message: "This server is stopping; ask again.", RetryAfter: time.Second}
+		return nil, false, &behalf.Error{Code: behalf.CodeUnavailable, Message: "This server is stopping; ask again.", RetryAfter: time.Second}
 	}
-	f := &flight{done: make(chan struct{})}
+	f = &flight{done: make(chan struct{})}
+	if w.forced {
+		f.forced = c.Generation
+	}
 	b.flights[c.ID] = f
 	b.working.Add(1)
 	go func() {
 		defer b.working.Done()
-		f.err = b.run(context.WithoutCancel(ctx), c, w)
+		f.kept, f.err = b.run(context.WithoutCancel(ctx), c, w)
 		b.mu.Lock()
 		delete(b.flights, c.ID)
 		b.mu.Unlock()
 		close(f.done)
 	}()
-	return f, nil
+	return f, true, nil
 }
 
-// run refreshes one generation: it takes the lease, or waits for whoever holds
-// it and looks again.
-func (b *Broker) run(ctx context.Context, seen behalf.Connection, w wants) error {
+// generation refreshes one generation: it takes the lease, or waits for whoever
+// holds it and looks again. What the caller has read is tried first: the lease is
+// given only where nothing has happened since.
+func (b *Broker) generation(ctx context.Context, seen behalf.Connection, w wants) (o outcome, err error) {
 	giveUp := b.db.Now().Add(b.cfg.Patience)
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		c, err := b.keeper.Connection(ctx, seen.ID)
-		if err != nil {
-			return err
+	changed, forget := b.db.Changed(seen.ID)
+	defer func() { forget() }()
+	c, read := seen, false
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		if read {
+			if c, err = b.keeper.Connection(ctx, seen.ID); err != nil {
+				return o, err
+			}
+			c.Buffer = seen.Buffer
 		}
-		if done, err := b.settled(ctx, c, seen, w); done {
-			return err
+		done, err := b.settled(ctx, c, seen, w)
+		if done && read {
+			return o, err
 		}
-		l, err := b.keeper.Lease(ctx, c, b.cfg.Lease)
+		lease := b.keeper.Lease
+		if !read { // but by the caller, who knows when
+			lease, read = b.keeper.LeaseUnread, true
+		}
+		if done {
+			continue
+		}
+		if w.probes, err = b.mayAsk(ctx, c, w); err != nil {
+			return o, err
+		}
+		l, err := lease(ctx, c, b.cfg.Lease)
 		switch {
 		case err == nil:
 			return b.leased(ctx, l, c, w)
 		case errors.Is(err, store.ErrStale):
 			continue
 		case !errors.Is(err, store.ErrBusy):
-			return err
+			return o, err
 		case b.db.Now().After(giveUp):
-			return &behalf.Error{Code: behalf.CodeRefreshInProgress, Message: "The credential is being refreshed and the provider has not answered yet; ask again.", RetryAfter: time.Second}
+			return o, inProgress()
 		}
-		time.Sleep(pause)
+		select { // whoever holds the lease tells when it is given back
+		case <-changed:
+			changed, forget = b.db.Changed(seen.ID)
+		case <-time.After(pause):
+		}
 	}
+}
+
+// mayAsk returns nil, or why the provider is not asked for any connection of the
+// profile now: it refuses our client, and was asked a moment ago. probes is
+// whether it is this one's turn to find out whether it still does.
+func (b *Broker) mayAsk(ctx context.Context, c behalf.Connection, w wants) (probes bool, err error) {
+	p, err := b.kept(ctx, c.Assistant, c.Profile)
+	if err != nil || p.Status != behalf.ProfileFailing || w.probes {
+		return w.probes, err
+	}
+	turn, err := b.keeper.Probe(ctx, *p)
+	if err != nil || turn {
+		return turn, err
+	}
+	return false, refusesClient()
+}
+
+func refusesClient() error {
+	return &behalf.Error{Code: behalf.CodeProvider, RetryAfter: 30 * time.Second,
+		Message: "The provider refuses this profile's client id or secret. An administrator must mend the profile; no connection is lost, and all go on by themselves."}
+}
+
+// stillMay looks again after a request has waited for its place: the provider
+// may have refused our client to those before it.
+func (b *Broker) stillMay(ctx context.Context, c behalf.Connection, w wants) error {
+	p, err := b.kept(ctx, c.Assistant, c.Profile)
+	if err == nil && p.Status == behalf.ProfileFailing && !w.probes {
+		return refusesClient()
+	}
+	return err
 }
 
 // settled reports whether there is nothing to refresh (any more), or that it is
@@ -122,28 +214,55 @@ func (b *Broker) settled(ctx context.Context, c, seen behalf.Connection, w wants
 }
 
 func (b *Broker) tooYoung(ctx context.Context, c behalf.Connection, w wants, now time.Time) bool {
+	if w.further || c.Expired(now) {
+		return false
+	}
 	age := now.Sub(c.ObtainedAt)
 	if age < w.minAge {
 		return true
 	}
-	p, err := b.keeper.Profile(ctx, c.Assistant, string(c.Profile))
+	p, err := b.kept(ctx, c.Assistant, c.Profile)
 	return err == nil && age < p.Plan.OAuth.Refresh.MinAge.Duration()
 }
 
 // leased asks the provider with the lease in hand and brings the answer home.
-func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection, w wants) error {
-	r, err := b.prepare(ctx, l, c)
+func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection, w wants) (o outcome, err error) {
+	c.IntentAt = l.Takeover // as the lease found it: it may be newer than what was read, and stays as long as nobody is asked
+	r, err := b.prepare(ctx, l, c, w.sent)
+	if unfilled(err) { // the next who asks may bring what it lacks
+		return o, b.release(ctx, l, c, err)
+	}
+	if err == nil {
+		err = r.choose(w)
+	}
 	if err != nil {
-		return b.release(ctx, l, b.untouched(c), err)
+		return o, b.release(ctx, l, b.untouched(c), err)
+	}
+	if why := r.hopeless(b.db.Now()); why != "" {
+		return o, b.lapse(ctx, r, why, nil)
 	}
 	ended := w.refused || c.Expired(b.db.Now()) || w.forced && c.ExpiresAt.IsZero()
 	if !l.Takeover.IsZero() && !r.mayRepeat(l.Takeover, b.db.Now()) && !ended {
-		return b.wait(ctx, l, c)
+		return o, b.wait(ctx, l, c)
+	}
+	done, ok := b.turn(w.asking)
+	if !ok {
+		return o, b.release(ctx, l, c, inProgress())
+	}
+	defer func() { done() }()
+	if err := b.stillMay(ctx, c, w); err != nil {
+		return o, b.release(ctx, l, c, err)
 	}
 	for try := 1; ; try++ {
 		token, err := r.ask(ctx)
-		if err == nil {
-			return b.keep(ctx, r, token)
+		if err == nil || r.gained(token) {
+			done() // the next may ask while this one is kept
+			done = func() {}
+			o, failed := b.keep(ctx, r, token, err != nil)
+			err = errors.Join(failed, err)
+			r.rec.Secrets = append(r.rec.Secrets, token.AccessToken, token.RefreshToken, token.IDToken)
+			b.record(r, err)
+			return o, err
 		}
 		asked := b.db.Now()
 		if ambiguous(err) {
@@ -152,14 +271,14 @@ func (b *Broker) leased(ctx context.Context, l store.Lease, c behalf.Connection,
 		if ambiguous(err) && try < 3 && r.mayRepeat(asked, asked) && r.timeFor(asked) {
 			continue
 		}
-		return b.failed(ctx, r, err)
+		b.record(r, err)
+		return o, b.failed(ctx, r, err)
 	}
 }
 
 // wait leaves a connection alone whose earlier refresh may have been carried
 // out: its access token is used to the end before the refresh token is risked.
 func (b *Broker) wait(ctx context.Context, l store.Lease, c behalf.Connection) error {
-	c.IntentAt = l.Takeover
 	c.NextAttemptAt = c.ExpiresAt
 	return b.release(ctx, l, c, &behalf.Error{Code: behalf.CodeUnavailable, Message: "It is not known whether the provider has carried out an earlier refresh; the access token is used to its end first.", RetryAfter: c.ExpiresAt.Sub(b.db.Now())})
 }
@@ -179,21 +298,35 @@ type request struct {
 	profile behalf.Profile
 	old     behalf.Credential
 	inputs  behalf.Inputs
+	slot    string // whose token is renewed; "": the grant's own
+	values  behalf.Values
 	configs []oauth.Config // one per client secret
-	unclear time.Time      // since when it is not known whether the refresh token was used; zero: it was not
+	rec     *egress.Recorder
+	began   time.Time
+	unclear time.Time // since when it is not known whether the refresh token was used; zero: it was not
 }
 
-func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection) (*request, error) {
-	p, err := b.keeper.Profile(ctx, c.Assistant, string(c.Profile))
+func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection, sent behalf.Variables) (*request, error) {
+	kept, err := b.kept(ctx, c.Assistant, c.Profile)
 	if err != nil {
 		return nil, err
 	}
-	old, inputs, err := b.keeper.Secrets(ctx, c)
+	p := *kept
+	old, inputs, err := b.keeper.Leased(l)
 	if err != nil {
 		return nil, err
 	}
-	r := &request{b: b, lease: l, c: c, profile: p, old: old, inputs: inputs, unclear: l.Takeover}
-	values := Good{c, old, inputs}.Values(p)
+	r := &request{b: b, lease: l, c: c, profile: p, old: old, inputs: inputs, unclear: l.Takeover, rec: recorder(p, old, b.db.Now()), began: b.db.Now()}
+	good := Good{Connection: c, Credential: old, Inputs: inputs}
+	if c.User != "" { // what serves all is not filled with what one of them says
+		good.Sent = sent
+	}
+	if err := good.keptVariables(ctx, b.keeper, p); err != nil {
+		return nil, err
+	}
+	values := good.Values(p)
+	values.Hop = behalf.HopRefresh
+	r.values = values
 	for _, client := range newestSecret(p, b.db.Now()) {
 		cfg, err := p.Plan.Config(values, "", client, b.db.Now)
 		if err != nil {
@@ -214,6 +347,8 @@ func (b *Broker) prepare(ctx context.Context, l store.Lease, c behalf.Connection
 func (r *request) mayRepeat(used, now time.Time) bool {
 	known := r.profile.Plan.OAuth.Refresh
 	switch {
+	case r.spendsNothing():
+		return true
 	case known.Rotates == "no", known.Rotates == "" && r.c.Rotates == behalf.RotationNo:
 		return true
 	}
@@ -232,9 +367,12 @@ func (r *request) ask(ctx context.Context) (oauth.Token, error) {
 	defer cancel()
 	var token oauth.Token
 	var err error
+	if r.rec != nil {
+		ctx = egress.WithRecorder(ctx, r.rec)
+	}
 	for _, cfg := range r.configs {
 		client := oauth.Client{Config: cfg, HTTP: r.client()}
-		token, err = client.Refresh(ctx, r.old.RefreshToken)
+		token, err = r.send(ctx, client)
 		if oauth.KindOf(err) != oauth.ClientFault {
 			return token, err
 		}
@@ -249,37 +387,39 @@ func (r *request) ask(ctx context.Context) (oauth.Token, error) {
 // a request would have an unknown outcome.
 func (r *request) client() *http.Client {
 	now := r.b.db.Now()
-	return r.b.cfg.Egress.Client(egress.ClientOptions{FreshConn: !r.mayRepeat(now, now), BeforeWrite: func() error {
-		if r.b.db.Now().Before(r.lease.Until) {
-			return nil
+	return r.confined(r.b.cfg.Egress.Via(r.profile.ConnectorName()).Client(egress.ClientOptions{FreshConn: !r.mayRepeat(now, now), BeforeWrite: func() error {
+		if r.b.db.Over(r.lease) {
+			return errLeaseOver
 		}
-		return errLeaseOver
-	}})
+		return nil
+	}}))
 }
 
 var errLeaseOver = errors.New("broker: the lease ended before the request was written")
 
 // keep saves a new credential, however long that takes: it may be the only good
 // one in the world. Nobody sees it before it is durable.
-func (b *Broker) keep(ctx context.Context, r *request, token oauth.Token) error {
-	got := r.old.Merged(Credential(token, b.db.Now()))
-	n := r.c.Refreshed(r.old, Credential(token, b.db.Now()))
-	n.Refreshable = !got.RefreshToken.Empty()
+func (b *Broker) keep(ctx context.Context, r *request, token oauth.Token, unfinished bool) (o outcome, err error) {
 	if err := r.sameAccount(token); err != nil {
-		return b.lapse(ctx, r, "the provider answered a refresh with the token of another account", err)
+		return o, b.lapse(ctx, r, "the provider answered a refresh with the token of another account", err)
 	}
+	came := b.db.Now()
+	n, got := r.brought(token, unfinished, came)
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		moved, err := b.keeper.Keep(ctx, r.lease, n, got)
+		now, moved, err := b.keeper.KeepOn(ctx, r.lease, n, got)
 		switch {
 		case err == nil && !moved:
-			b.log(r, "refreshed", moved)
-			b.revokeLate(ctx, r, got)
-			return b.recovered(ctx, r)
+			b.log(r, moved, came)
+			b.revokeLate(ctx, r)
+			return o, b.recovered(ctx, r)
 		case err == nil:
-			b.log(r, "refreshed", moved)
-			return b.recovered(ctx, r)
+			b.log(r, moved, came)
+			if now.ID != "" {
+				o = outcome{now, &got}
+			}
+			return o, b.recovered(ctx, r)
 		case behalf.CodeOf(err) != behalf.CodeUnavailable:
-			return err // waiting would not make it better
+			return o, err // waiting would not make it better
 		}
 		b.cfg.Log.Error("a refreshed credential is not saved yet", "connection", r.c.ID, "err", err)
 		time.Sleep(pause)
@@ -296,8 +436,11 @@ func (r *request) sameAccount(token oauth.Token) error {
 	return r.configs[0].SameSubject(token, r.c.Account.Subject)
 }
 
-func (b *Broker) log(r *request, outcome string, moved bool) {
-	b.cfg.Log.Info("refresh", "connection", r.c.ID, "profile", r.c.Profile, "assistant", r.c.Assistant, "outcome", outcome, "generation", r.c.Generation+1, "in_force", moved)
+// log tells of a saved answer, and for how long it was on its way from the
+// provider's hands to the disk.
+func (b *Broker) log(r *request, moved bool, came time.Time) {
+	b.cfg.Log.Info("refresh", "connection", r.c.ID, "profile", r.c.Profile, "assistant", r.c.Assistant, "outcome", "refreshed", "generation", r.c.Generation+1, "in_force", moved,
+		"took", b.db.Now().Sub(came))
 }
 
 // recovered tells that the provider takes our client again.
@@ -311,14 +454,8 @@ func (b *Broker) recovered(ctx context.Context, r *request) error {
 	return nil
 }
 
-// Credential returns a token reply as a credential.
-func Credential(t oauth.Token, now time.Time) behalf.Credential {
-	c := behalf.Credential{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, IDToken: t.IDToken, TokenType: t.Type, ExpiresAt: t.ExpiresAt, ObtainedAt: now}
-	if t.ScopesGiven {
-		c.Scopes = t.Scopes
-	}
-	return c
-}
+// unfilled reports whether a placeholder kept a request from being made.
+func unfilled(err error) bool { return behalf.CodeOf(err) == behalf.CodeInvalid }
 
 func ambiguous(err error) bool {
 	switch oauth.KindOf(err) {
@@ -336,12 +473,17 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 	c.NextAttemptAt, c.IntentAt = now.Add(backoff(c.Failures)), r.unclear
 	c.Failures++
 	switch {
+	case behalf.CodeOf(err) == behalf.CodeAuthorizationRequired: // it would have gone to another host
+		return b.release(ctx, r.lease, c, err)
+	case unfilled(err): // nothing was sent
+		c.NextAttemptAt, c.Failures = r.c.NextAttemptAt, r.c.Failures
+		return b.release(ctx, r.lease, c, err)
 	case errors.Is(err, errLeaseOver):
 		return b.release(ctx, r.lease, c, unavailable("The refresh could not be sent in time; it is tried again.", c, now, err))
 	case ambiguous(err):
 		return b.release(ctx, r.lease, c, unavailable("It is not known whether the provider carried out the refresh. "+words(e), c, now, err))
 	}
-	switch oauth.KindOf(err) {
+	switch r.kind(err) {
 	case oauth.Refused:
 		return b.refused(ctx, r, err)
 	case oauth.ClientFault:
@@ -349,6 +491,7 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 		if err := b.keeper.SetProfileStatus(ctx, r.profile, behalf.ProfileFailing, detail); err != nil {
 			b.cfg.Log.Warn("profile status not saved", "profile", r.profile.ID, "err", err)
 		}
+		c = r.c // no connection is at fault
 		return b.release(ctx, r.lease, c, &behalf.Error{Code: behalf.CodeProvider, Message: detail + " An administrator must mend the profile; no connection is lost.", Err: err})
 	case oauth.Limited:
 		c.NextAttemptAt = later(c.NextAttemptAt, now.Add(e.RetryAfter))
@@ -384,6 +527,9 @@ func (b *Broker) refused(ctx context.Context, r *request, err error) error {
 	if !r.unclear.IsZero() {
 		reason = "The outcome of an earlier refresh is unknown, and the provider refuses the refresh token now."
 	}
+	if end := r.old.RefreshExpiresAt; !end.IsZero() && b.db.Now().After(end) {
+		reason = "The refresh token had come to the end of its life, and the provider refuses it now."
+	}
 	e := (*oauth.Error)(nil)
 	if errors.As(err, &e) {
 		reason += " " + e.Sentence()
@@ -397,10 +543,24 @@ func (b *Broker) lapse(ctx context.Context, r *request, reason string, err error
 	return b.release(ctx, r.lease, c, &behalf.Error{Code: behalf.CodeAuthorizationRequired, Message: reason + " The end user must authorize again.", Err: err})
 }
 
+// again plans when a connection is looked after that was not renewed: as soon as
+// it may be asked for again.
+func again(c behalf.Connection, now time.Time) behalf.Connection {
+	switch {
+	case c.Status != behalf.ConnectionActive:
+		c.RefreshAt = time.Time{}
+	case c.NextAttemptAt.After(now):
+		c.RefreshAt = c.NextAttemptAt
+	default:
+		c.RefreshAt = later(c.RefreshAt, now.Add(claimFor))
+	}
+	return c
+}
+
 // release gives the lease back and returns why. A lease that cannot be given
 // back ends by itself; its intent then stays, which is the careful side.
 func (b *Broker) release(ctx context.Context, l store.Lease, c behalf.Connection, why error) error {
-	if err := b.keeper.Release(ctx, l, c); err != nil {
+	if err := b.keeper.Release(ctx, l, again(c, b.db.Now())); err != nil {
 		b.cfg.Log.Warn("lease not given back; it ends by itself", "connection", c.ID, "err", err)
 	}
 	b.cfg.Log.Info("refresh", "connection", c.ID, "profile", c.Profile, "assistant", c.Assistant, "outcome", string(behalf.CodeOf(why)), "status", c.Status, "err", why)
@@ -421,4 +581,26 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// Try refreshes a credential that is nobody's connection, as a refresh of one
+// would, so that a test of a profile knows whether that works.
+func (b *Broker) Try(ctx context.Context, p behalf.Profile, v behalf.Values, c behalf.Credential) (oauth.Token, error) {
+	b.working.Add(1)
+	defer b.working.Done()
+	v.Hop = behalf.HopRefresh
+	r := &request{b: b, profile: p, old: c, values: v, lease: store.Lease{Until: b.db.Now().Add(b.cfg.Lease)}}
+	for _, client := range newestSecret(p, b.db.Now()) {
+		cfg, err := p.Plan.Config(v, "", client, b.db.Now)
+		if err != nil {
+			return oauth.Token{}, err
+		}
+		r.configs = append(r.configs, cfg)
+	}
+	token, err := r.ask(ctx)
+	if err != nil || !p.Plan.Follows() {
+		return token, err
+	}
+	_, r.old = r.brought(token, false, b.db.Now())
+	return r.ask(ctx)
 }

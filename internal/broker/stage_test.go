@@ -75,6 +75,13 @@ func newStage(t *testing.T, url string, with setup) *stage {
 	return s
 }
 
+// serve serves another provider.
+func (s *stage) serve(h http.Handler) string {
+	server := httptest.NewServer(h)
+	s.t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	return server.URL
+}
+
 // forward is a clock that can be replaced once the store's is made.
 type forward struct {
 	mu  sync.Mutex
@@ -203,14 +210,19 @@ func (s *stage) survives() {
 
 func (s *stage) events(kind behalf.EventType) int {
 	s.t.Helper()
-	all, err := s.System.Events(s.t.Context(), s.Assistant.ID, store.Page{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	n := 0
-	for _, e := range all {
-		if e.Type == kind {
-			n++
+	n, page := 0, store.Page{}
+	for {
+		all, err := s.System.Events(s.t.Context(), s.Assistant.ID, page)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, e := range all {
+			if page.After = string(e.ID); e.Type == kind {
+				n++
+			}
+		}
+		if len(all) == 0 {
+			break
 		}
 	}
 	return n

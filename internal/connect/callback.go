@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/behalf-dev/behalf"
-	"github.com/behalf-dev/behalf/internal/broker"
 	"github.com/behalf-dev/behalf/internal/oauth"
 	"github.com/behalf-dev/behalf/internal/secret"
 	"github.com/behalf-dev/behalf/internal/store"
@@ -58,14 +57,10 @@ func (c *Connect) fragment(w http.ResponseWriter, r *http.Request) {
 
 // answer takes an authorization response to the session it belongs to.
 func (c *Connect) answer(w http.ResponseWriter, r *http.Request, response url.Values) {
-	cb, err := oauth.ParseCallback(response)
-	if err != nil || cb.State.Empty() {
-		renderOutcome(w, r, outcomePage{Kind: unknown}, "")
-		return
-	}
-	db, s, err := c.db.SessionByState(r.Context(), cb.State)
+	db, s, err := c.byState(r.Context(), response)
 	switch {
 	case behalf.CodeOf(err) == behalf.CodeNotFound:
+		c.stateless(r)
 		renderOutcome(w, r, outcomePage{Kind: unknown}, "")
 		return
 	case err != nil:
@@ -79,14 +74,15 @@ func (c *Connect) answer(w http.ResponseWriter, r *http.Request, response url.Va
 		return
 	case !c.sameBrowser(r, s):
 		c.cfg.Log.Warn("callback in a browser that did not press Continue", "session", s.ID, "profile", s.Profile)
+		c.foreign(r, s)
 		renderOutcome(w, r, outcomePage{Kind: otherBrowser}, s.Locale)
 		return
 	}
-	c.returned(w, r, db, s, cb)
+	c.returned(w, r, db, s, response)
 }
 
 // returned is the session's own browser with an answer to its own state.
-func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scope, s behalf.ConnectSession, cb oauth.Callback) {
+func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scope, s behalf.ConnectSession, response url.Values) {
 	x, err := c.load(r, db, s)
 	switch {
 	case errors.Is(err, store.ErrStale):
@@ -100,6 +96,9 @@ func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scop
 		return
 	}
 	switch {
+	case s.Status == behalf.SessionConnected && response.Get("error") == "":
+		c.stillConnected(w, r, x)
+		return
 	case s.Status.Ended():
 		x.ended(w, r)
 		return
@@ -109,8 +108,17 @@ func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scop
 	case s.Status == behalf.SessionPending:
 		x.outcome(w, r, finishPending, behalf.Outcome{})
 		return
+	case s.Status == behalf.SessionChoosing:
+		x.choose(w, r, false)
+		return
 	case s.Status != behalf.SessionRedirected:
 		c.stuck(w, r, x)
+		return
+	}
+	cb, err := oauth.Config{CallbackShape: x.profile.Plan.CallbackShape()}.ParseCallback(response)
+	if err != nil || !secret.HashEqual(cb.State, s.StateHash) { // not an answer: the session stays as it is
+		c.stateless(r)
+		renderOutcome(w, r, outcomePage{Kind: unknown}, s.Locale)
 		return
 	}
 	// The state is consumed here: of two requests one wins.
@@ -124,12 +132,12 @@ func (c *Connect) returned(w http.ResponseWriter, r *http.Request, db store.Scop
 		return
 	}
 	x.session.Version++
-	c.complete(w, r, x, cb)
+	c.complete(w, r, x, cb, response)
 }
 
 // complete makes a connection of the answer. What the provider has been asked
 // for is finished even if the browser has gone.
-func (c *Connect) complete(w http.ResponseWriter, r *http.Request, x run, cb oauth.Callback) {
+func (c *Connect) complete(w http.ResponseWriter, r *http.Request, x run, cb oauth.Callback, response url.Values) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), exchangeDeadline)
 	defer cancel()
 	r = r.WithContext(ctx)
@@ -143,51 +151,69 @@ func (c *Connect) complete(w http.ResponseWriter, r *http.Request, x run, cb oau
 		c.unavailable(w, r, err)
 		return
 	}
-	result, err := c.authorize(ctx, x, cfg, v, cb)
-	if err != nil {
-		status, why := judge(err)
-		c.cfg.Log.Warn("authorization failed", "session", x.session.ID, "profile", x.session.Profile, "code", why.Code, "err", err)
-		c.end(w, r, x, status, why)
+	f := c.flight(ctx, x, cfg)
+	result, err := c.authorize(ctx, f, x, &cfg, &v, cb, response)
+	if x.session.Trial != "" {
+		c.conclude(w, r, x, f, cfg, v, result, err)
 		return
 	}
-	if x.session.NeedsFinish() {
-		c.hold(w, r, x, result)
-		return
-	}
-	s, err := c.connect(ctx, x.db, x.session, x.profile, x.secrets, result)
-	if err != nil {
-		c.unavailable(w, r, err)
-		return
-	}
-	x.session = s
-	c.connected(w, r, x, result.Account)
+	c.bringHome(w, r, x, f, result, err)
 }
 
-// authorize turns the answer into a validated credential.
-func (c *Connect) authorize(ctx context.Context, x run, cfg oauth.Config, v behalf.Values, cb oauth.Callback) (behalf.SessionResult, error) {
-	if err := cfg.CheckCallback(cb); err != nil {
+// bringHome keeps what was authorized: asks the person what is still to be
+// chosen, holds it back where the assistant finishes, or makes the connection.
+func (c *Connect) bringHome(w http.ResponseWriter, r *http.Request, x run, f *flight, result behalf.SessionResult, err error) {
+	ctx := r.Context()
+	choose := (*choiceError)(nil)
+	switch {
+	case errors.As(err, &choose):
+		f.end(ctx, false)
+		c.ask(w, r, x, result, choose.Choosing)
+		return
+	case err != nil:
+		c.fail(w, r, x, f, err)
+		return
+	}
+	c.settle(w, r, x, f, result)
+}
+
+// authorize turns the answer into a validated credential. What the provider
+// tells on the way goes into the config and the values.
+func (c *Connect) authorize(ctx context.Context, f *flight, x run, cfg *oauth.Config, v *behalf.Values, cb oauth.Callback, response url.Values) (behalf.SessionResult, error) {
+	err := c.told(f, x, cfg, v, cb, response)
+	f.browser(behalf.StepCallback, "Callback", x.session.ReturnedAt, x.session.RedirectURI+"?"+response.Encode(), err)
+	if err != nil {
 		return behalf.SessionResult{}, err
 	}
-	client := oauth.Client{Config: cfg, HTTP: c.cfg.HTTP, Keys: c.keysOf(x.profile.ID)}
+	client := oauth.Client{Config: *cfg, HTTP: c.out(x.profile), Keys: c.keysOf(x.profile.ID)}
 	attempt := oauth.Attempt{State: x.secrets.State, Nonce: x.secrets.Nonce, CodeVerifier: x.secrets.CodeVerifier}
+	token, err := c.exchange(ctx, f, x, client, cb, attempt)
+	if err == nil {
+		token, err = c.follow(ctx, f, client, token)
+	}
+	if err != nil {
+		return behalf.SessionResult{}, err
+	}
+	return c.confirm(ctx, f, x, client, cfg, v, token, attempt)
+}
+
+// exchange gets the token that the answer stands for.
+func (c *Connect) exchange(ctx context.Context, f *flight, x run, client oauth.Client, cb oauth.Callback, attempt oauth.Attempt) (oauth.Token, error) {
+	if client.ResponseType == oauth.ResponseToken {
+		return client.ImplicitToken(cb)
+	}
 	var token oauth.Token
-	var err error
-	if cfg.ResponseType == oauth.ResponseToken {
-		token, err = cfg.ImplicitToken(cb)
-	} else {
-		token, err = client.Exchange(ctx, cb.Code, attempt)
-	}
-	if err != nil {
-		return behalf.SessionResult{}, err
-	}
-	account, err := c.validate(ctx, client, x.profile, v, token, attempt)
-	if err != nil {
-		return behalf.SessionResult{}, err
-	}
-	result := behalf.SessionResult{Credential: broker.Credential(token, c.db.Now()), Account: account}
-	v.Credential = &result.Credential
-	result.Origins, err = x.profile.Plan.Origins(v, c.db.Now)
-	return result, err
+	err := f.do(ctx, behalf.StepTokenRequest, "Token request", func(ctx context.Context) (err error) {
+		token, err = c.withSecrets(x.profile, client, func(client oauth.Client) (oauth.Token, error) { return client.Exchange(ctx, cb.Code, attempt) })
+		f.keep(token.AccessToken, token.RefreshToken, token.IDToken)
+		f.facts.NoRefresh, f.facts.HasIDToken = err == nil && token.RefreshToken.Empty(), !token.IDToken.Empty()
+		if x.session.Trial != "" {
+			f.facts.Takes = c.takes(ctx, client, err)
+		}
+		return err
+	})
+	f.got, f.facts.Takes = token, ""
+	return token, err
 }
 
 // hold seals the result into the session until the assistant's backend has
@@ -195,7 +221,7 @@ func (c *Connect) authorize(ctx context.Context, x run, cfg oauth.Config, v beha
 func (c *Connect) hold(w http.ResponseWriter, r *http.Request, x run, result behalf.SessionResult) {
 	code := secret.Random()
 	x.secrets = behalf.SessionSecrets{Fields: x.secrets.Fields, Result: &result}
-	x.session.Status, x.session.FinishHash = behalf.SessionPending, secret.Hash(code)
+	x.session.Status, x.session.FinishHash, x.session.FinishTries = behalf.SessionPending, secret.Hash(code), 0
 	err := patiently(r.Context(), func() error { return x.db.SaveSession(r.Context(), x.session, x.secrets) })
 	if err != nil {
 		c.unavailable(w, r, err)

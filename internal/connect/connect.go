@@ -16,6 +16,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -24,6 +25,8 @@ import (
 	"time"
 
 	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/broker"
+	"github.com/behalf-dev/behalf/internal/egress"
 	"github.com/behalf-dev/behalf/internal/oauth"
 	"github.com/behalf-dev/behalf/internal/secret"
 	"github.com/behalf-dev/behalf/internal/store"
@@ -32,8 +35,9 @@ import (
 // Config is what Connect works with.
 type Config struct {
 	DB        *store.DB
-	HTTP      *http.Client // guarded and bounded; follows no redirect
-	PublicURL *url.URL     // as browsers and providers reach us; never taken from a request
+	Broker    *broker.Broker // refreshes what a trial brought; nil: nothing is
+	Egress    *egress.Egress
+	PublicURL *url.URL // as browsers and providers reach us; never taken from a request
 	Log       *slog.Logger
 }
 
@@ -47,6 +51,12 @@ type Connect struct {
 // New returns a Connect.
 func New(cfg Config) *Connect { return &Connect{cfg: cfg, db: cfg.DB} }
 
+// out is the way out for calls of a profile: guarded and bounded, and through
+// its connector where it has one.
+func (c *Connect) out(p behalf.Profile) *http.Client {
+	return c.cfg.Egress.Via(p.ConnectorName()).Client(egress.ClientOptions{})
+}
+
 // CallbackURL returns a profile's Callback Link: the redirect URI to register
 // at the provider, one per profile, so that no answer can be mixed up.
 func (c *Connect) CallbackURL(id behalf.ProfileID) string {
@@ -57,7 +67,7 @@ func (c *Connect) CallbackURL(id behalf.ProfileID) string {
 func (c *Connect) Begin(ctx context.Context, db store.Scope, a behalf.Assistant, n behalf.NewSession) (behalf.ConnectSession, string, error) {
 	p, err := db.Profile(ctx, a.ID, n.Profile)
 	if behalf.CodeOf(err) == behalf.CodeNotFound {
-		err = behalf.Invalid("profile", "This assistant has no profile of this name.")
+		err = noProfile(err)
 	}
 	if err != nil {
 		return behalf.ConnectSession{}, "", err
@@ -68,6 +78,13 @@ func (c *Connect) Begin(ctx context.Context, db store.Scope, a behalf.Assistant,
 	if err := n.Validate(a, p.Plan); err != nil {
 		return behalf.ConnectSession{}, "", err
 	}
+	kept := behalf.SessionSecrets{Fields: n.Remembered()}
+	if n.Connection != "" {
+		if n, kept.Reconnect, err = renews(ctx, db, p, n); err != nil {
+			return behalf.ConnectSession{}, "", err
+		}
+	}
+	kept.TenantFixed = n.Tenant != ""
 	now := c.db.Now()
 	link := secret.Random()
 	s := behalf.ConnectSession{
@@ -75,10 +92,25 @@ func (c *Connect) Begin(ctx context.Context, db store.Scope, a behalf.Assistant,
 		Locale: n.Locale, ReturnURL: n.ReturnURL, Status: behalf.SessionCreated, FinishChallenge: n.FinishChallenge, LinkHash: secret.Hash(link),
 		Version: 1, CreatedAt: now, ExpiresAt: now.Add(lifetime(n)),
 	}
-	if err := db.CreateSession(ctx, s, behalf.SessionSecrets{Fields: n.Fields, TenantFixed: n.Tenant != ""}); err != nil {
+	if kept.Stored, err = stored(ctx, db, p, s); err == nil {
+		err = p.Plan.MissingVariables(values(s, kept, p))
+	}
+	if err != nil {
+		return behalf.ConnectSession{}, "", err
+	}
+	if err := db.CreateSession(ctx, s, kept); err != nil {
 		return s, "", err
 	}
 	return s, c.cfg.PublicURL.JoinPath("connect", link.Reveal()).String(), nil
+}
+
+// noProfile is the error of whoever asks for a profile that is not there, or not
+// any more.
+func noProfile(err error) error {
+	if e := (*behalf.Error)(nil); errors.As(err, &e) && e.Field == "profile" {
+		return behalf.Invalid("profile", "%s", e.Message)
+	}
+	return behalf.Invalid("profile", "This assistant has no profile of this name.")
 }
 
 func lifetime(n behalf.NewSession) time.Duration {
@@ -95,11 +127,34 @@ func values(s behalf.ConnectSession, secrets behalf.SessionSecrets, p behalf.Pro
 	if tenant == "" && p.Plan.Tenancy != nil {
 		tenant = p.Plan.Tenancy.Default
 	}
-	return behalf.Values{Plan: p.Plan, User: s.User, Tenant: tenant, Inputs: behalf.Inputs{Fields: secrets.Fields}}
+	return behalf.Values{Plan: p.Plan, User: s.User, Tenant: tenant, Inputs: behalf.Inputs{Fields: secrets.Fields}, Serves: s.User == "" || p.Plan.Shared(), Stored: secrets.Stored}
 }
 
-// oauthConfig fills the profile's plan for a session. The newest client secret
-// is used: an authorization can be repeated, so the older ones are not tried.
+// stored reads the variables that are kept for the session's user, where the
+// profile uses any.
+func stored(ctx context.Context, db store.Scope, p behalf.Profile, s behalf.ConnectSession) (behalf.Stored, error) {
+	if p.Plan == nil || !p.Plan.UsesVariables() {
+		return nil, nil
+	}
+	return db.Stored(ctx, s.Assistant, s.User)
+}
+
+// renews completes what is asked for by the connection that it is to renew.
+func renews(ctx context.Context, db store.Scope, p behalf.Profile, n behalf.NewSession) (behalf.NewSession, behalf.Reconnect, error) {
+	old, err := db.Connection(ctx, n.Connection)
+	switch {
+	case behalf.CodeOf(err) == behalf.CodeNotFound,
+		err == nil && (old.Profile != p.ID || old.User != n.User || n.Tenant != "" && n.Tenant != old.Tenant || old.Status == behalf.ConnectionRevoked):
+		return n, behalf.Reconnect{}, behalf.Invalid("connection", "Expected a connection of this user, under this profile, that has not been ended.")
+	case err != nil:
+		return n, behalf.Reconnect{}, err
+	}
+	n.Tenant = old.Tenant
+	return n, behalf.Reconnect{Connection: old.ID, Subject: old.Account.Subject, AnyAccount: n.AnyAccount}, nil
+}
+
+// oauthConfig fills the profile's plan for a session, with the newest client
+// secret; withSecrets tries the others.
 func (c *Connect) oauthConfig(s behalf.ConnectSession, p behalf.Profile, v behalf.Values) (oauth.Config, error) {
 	var client secret.Text
 	if secrets := p.ClientSecrets(c.db.Now()); len(secrets) > 0 {
@@ -137,15 +192,27 @@ func (c *Connect) Sweep(ctx context.Context) error {
 		if !s.Expired(now) {
 			continue
 		}
-		if _, err := db.EndSession(ctx, s, behalf.SessionExpired, expiry(s)); err != nil && err != store.ErrStale {
+		ended, err := db.EndSession(ctx, s, behalf.SessionExpired, expiry(s))
+		if err == nil {
+			c.close(ctx, ended, expiry(s))
+		} else if err != store.ErrStale {
 			return err
 		}
+	}
+	if err := db.ForgetTranscripts(ctx, now.Add(-keptTranscripts)); err != nil {
+		return err
+	}
+	if err := db.ForgetVariables(ctx); err != nil {
+		return err
 	}
 	return db.ForgetSessions(ctx, now.Add(-kept))
 }
 
 // kept is how long an ended session can still be read.
 const kept = 7 * 24 * time.Hour
+
+// keptTranscripts is how long a transcript can be read.
+const keptTranscripts = 14 * 24 * time.Hour
 
 // Run sweeps every half minute until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {

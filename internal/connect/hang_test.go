@@ -52,7 +52,7 @@ func newHurried(t *testing.T, change func(*behalf.Definition)) *hurried {
 	}
 	out := egress.New(egress.Config{AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: patience, Now: time.Now})
 	t.Cleanup(out.Close)
-	h.connect = connect.New(connect.Config{DB: h.DB, HTTP: out.Client(egress.ClientOptions{}), PublicURL: public, Log: slog.New(slog.DiscardHandler)})
+	h.connect = connect.New(connect.Config{DB: h.DB, Egress: out, PublicURL: public, Log: slog.New(slog.DiscardHandler)})
 	mux.HandleFunc("GET /connect/{link}", h.connect.Open)
 	mux.HandleFunc("POST /connect/{link}", h.connect.Continue)
 	mux.HandleFunc("GET /callback/{profile}", h.connect.Callback)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/look"
 	"github.com/behalf-dev/behalf/internal/oauth"
 	"github.com/behalf-dev/behalf/internal/secret"
 	"github.com/behalf-dev/behalf/internal/store"
@@ -23,6 +24,7 @@ type run struct {
 	profile   behalf.Profile
 	secrets   behalf.SessionSecrets
 	home      string // the return URL, where the browser is the session's
+	account   string // whom the person signed in as, where the page says it
 }
 
 // load reads what belongs to a session that a door has let in.
@@ -38,7 +40,10 @@ func (c *Connect) load(r *http.Request, db store.Scope, s behalf.ConnectSession)
 	if x.profile, err = db.Profile(r.Context(), s.Assistant, string(s.Profile)); err != nil {
 		return x, err
 	}
-	x.secrets, err = db.SessionSecrets(r.Context(), s)
+	if x.secrets, err = db.SessionSecrets(r.Context(), s); err != nil {
+		return x, err
+	}
+	x.secrets.Stored, err = stored(r.Context(), db, x.profile, s)
 	return x, err
 }
 
@@ -91,6 +96,9 @@ func (c *Connect) proceed(w http.ResponseWriter, r *http.Request, last bool) boo
 		x.show(w, r, wrong, http.StatusUnprocessableEntity)
 		return true
 	}
+	if !x.profile.Plan.Type.Redirects() {
+		return c.direct(w, r, x, last)
+	}
 	target, err := c.depart(w, r, x, changed)
 	switch {
 	case errors.Is(err, store.ErrStale) && !last:
@@ -102,7 +110,7 @@ func (c *Connect) proceed(w http.ResponseWriter, r *http.Request, last bool) boo
 	case err != nil:
 		c.unavailable(w, r, err)
 	default:
-		renderGo(w, r, goPage{Provider: x.profile.Provider, URL: target}, x.session.Locale)
+		renderGo(w, r, goPage{Provider: x.profile.Provider, URL: target, Brand: brandOf(x.assistant)}, x.session.Locale)
 	}
 	return true
 }
@@ -147,6 +155,12 @@ func (c *Connect) enter(w http.ResponseWriter, r *http.Request) (run, bool) {
 	case s.Status == behalf.SessionPending:
 		x.outcome(w, r, finishPending, behalf.Outcome{})
 		return x, false
+	case s.Status == behalf.SessionChoosing && !c.sameBrowser(r, s):
+		x.outcome(w, r, otherBrowser, behalf.Outcome{})
+		return x, false
+	case s.Status == behalf.SessionChoosing:
+		x.choose(w, r, false)
+		return x, false
 	case s.Status == behalf.SessionReturned:
 		c.stuck(w, r, x)
 		return x, false
@@ -180,14 +194,15 @@ func (x run) show(w http.ResponseWriter, r *http.Request, wrong []behalf.FieldEr
 
 func (x run) page(r *http.Request, wrong []behalf.FieldError) askPage {
 	scopes, _ := x.profile.Plan.Scopes()
-	page := askPage{Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Action: r.URL.EscapedPath(), Scopes: scopes, ExpiresIn: minutes(x.session.ExpiresAt.Sub(x.db.Now()))}
+	l := spoken(r, x.session.Locale)
+	page := askPage{Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Action: r.URL.EscapedPath(), Scopes: scopes, Way: wayOf(x.profile.Plan), Shared: x.profile.Plan.Shared(), Brand: brandOf(x.assistant), ExpiresIn: minutes(l, x.session.ExpiresAt.Sub(x.db.Now()))}
 	problem := map[string]string{}
 	for _, e := range wrong {
-		problem[e.Field] = e.Message
+		problem[e.Field] = said(l, e.Message)
 	}
 	page.Problem = problem[""]
 	if t := x.profile.Plan.Tenancy; t != nil {
-		in := input{Name: "tenant", Label: x.profile.Plan.TenantLabel(), Value: x.typed(r, "tenant", x.session.Tenant), Required: true, Options: t.Allowed, Error: problem["tenant"]}
+		in := input{Name: "tenant", Label: x.profile.Plan.TenantLabel(), Value: x.typed(r, "tenant", x.session.Tenant), Required: true, Options: listed(t.Allowed), Error: problem["tenant"]}
 		if x.secrets.TenantFixed {
 			in.Value, in.ReadOnly, in.Options = x.session.Tenant, true, nil
 		}
@@ -196,26 +211,26 @@ func (x run) page(r *http.Request, wrong []behalf.FieldError) askPage {
 		}
 		page.Inputs = append(page.Inputs, in)
 	}
-	for _, f := range x.profile.Plan.AdditionalFields {
+	for _, f := range x.profile.Plan.Asks() {
 		if f.Visibility == behalf.Hidden {
 			continue
 		}
-		page.Inputs = append(page.Inputs, x.input(r, f, problem[f.Key]))
+		page.Inputs = append(page.Inputs, x.input(r, f, problem[f.Key]).in(l, x.profile.Plan, f))
 	}
 	return page
 }
 
 // minutes writes a time that is left.
-func minutes(d time.Duration) string {
+func minutes(l look.Language, d time.Duration) string {
 	if n := int(d.Round(time.Minute) / time.Minute); n != 1 {
-		return strconv.Itoa(n) + " minutes"
+		return l.Text("time.minutes", look.Values{"count": strconv.Itoa(n)})
 	}
-	return "1 minute"
+	return l.Text("time.minute", nil)
 }
 
 func (x run) input(r *http.Request, f behalf.AdditionalField, problem string) input {
 	in := input{Name: "field." + f.Key, Label: f.Label(), Hint: f.Hint, Password: f.Type == behalf.FieldPassword, Required: f.Required,
-		ReadOnly: f.Visibility == behalf.ReadOnly, Error: problem}
+		ReadOnly: f.Visibility == behalf.ReadOnly, Error: problem, Data: f.DataType, Options: f.Choices()}
 	if in.Password {
 		return in // never sent back to a browser, typed or not
 	}
@@ -245,7 +260,7 @@ func (x *run) take(r *http.Request) (changed bool, wrong []behalf.FieldError) {
 	if fields == nil {
 		fields = map[string]secret.Text{}
 	}
-	for _, f := range x.profile.Plan.AdditionalFields {
+	for _, f := range x.profile.Plan.Asks() {
 		name := "field." + f.Key
 		if !f.Asked() || !r.PostForm.Has(name) {
 			continue
@@ -289,7 +304,9 @@ func fieldError(err error, field string) behalf.FieldError {
 // again with the same input leads to the same state, so that two tabs do not
 // spoil each other; other input makes a new one, and the old is worth nothing.
 func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed bool) (string, error) {
-	cfg, err := c.oauthConfig(x.session, x.profile, values(x.session, x.secrets, x.profile))
+	v := values(x.session, x.secrets, x.profile)
+	v.Again = c.again(r.Context(), x)
+	cfg, err := c.oauthConfig(x.session, x.profile, v)
 	if err != nil {
 		return "", err
 	}
@@ -325,6 +342,8 @@ func (c *Connect) depart(w http.ResponseWriter, r *http.Request, x run, changed 
 	if fresh {
 		c.give(w, s, browser) // not before it is kept: of two clicks the loser must not take the winner's place
 	}
+	x.session = s
+	c.onItsWay(r.Context(), x, cfg)
 	return target, nil
 }
 
@@ -333,7 +352,7 @@ func (c *Connect) unfillable(w http.ResponseWriter, r *http.Request, x run, err 
 	c.cfg.Log.Warn("profile cannot be filled", "profile", x.session.Profile, "session", x.session.ID, "err", err)
 	e := (*behalf.Error)(nil)
 	errors.As(err, &e)
-	if x.profile.Plan.Tenancy != nil || len(x.profile.Plan.AdditionalFields) > 0 {
+	if x.profile.Plan.Tenancy != nil || len(x.profile.Plan.Asks()) > 0 {
 		x.show(w, r, []behalf.FieldError{{Message: "The address of the application cannot be made of what was entered: " + e.Message}}, http.StatusUnprocessableEntity)
 		return
 	}

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -13,7 +14,7 @@ import (
 
 // outcome renders a page of the session that changes nothing.
 func (x run) outcome(w http.ResponseWriter, r *http.Request, kind outcomeKind, why behalf.Outcome) {
-	renderOutcome(w, r, outcomePage{Kind: kind, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Detail: why.Detail, Fix: why.Fix, ReturnURL: x.home}, x.session.Locale)
+	renderOutcome(w, r, outcomePage{Kind: kind, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Account: x.account, Detail: why.Detail, Fix: why.Fix, ReturnURL: x.home, Brand: brandOf(x.assistant)}, x.session.Locale)
 }
 
 var outcomeOf = map[behalf.SessionStatus]outcomeKind{
@@ -27,13 +28,43 @@ func (x run) ended(w http.ResponseWriter, r *http.Request) {
 	if x.session.Problem != nil {
 		why = *x.session.Problem
 	}
-	x.outcome(w, r, outcomeOf[x.session.Status], why)
+	x.outcome(w, r, x.kind(), why)
+}
+
+// stillConnected is the last page, reloaded in the browser that has seen it: what it said
+// is still so while the connection is there, and nothing is done a second time.
+// The person's own scope reads no connections.
+func (c *Connect) stillConnected(w http.ResponseWriter, r *http.Request, x run) {
+	conn, err := c.keeper().Connection(r.Context(), x.session.Connection)
+	if err != nil || conn.Status != behalf.ConnectionActive {
+		x.ended(w, r)
+		return
+	}
+	x.account = conn.Account.Label
+	x.outcome(w, r, connected, behalf.Outcome{})
+}
+
+// kind is the page of a session that has ended. A trial's is for who tests.
+func (x run) kind() outcomeKind {
+	switch {
+	case x.session.Status == behalf.SessionTested:
+		return tested
+	case x.session.Trial != "" && x.session.Status == behalf.SessionFailed:
+		return testFailed
+	}
+	return outcomeOf[x.session.Status]
 }
 
 // end ends a session without a connection and tells the person: by the return
 // URL where the assistant gave one, else by a page.
 func (c *Connect) end(w http.ResponseWriter, r *http.Request, x run, status behalf.SessionStatus, why behalf.Outcome) {
-	s, err := x.db.EndSession(r.Context(), x.session, status, why)
+	c.forsake(w, r, x, status, why, nil)
+}
+
+// forsake is end for a session that brought something of which no connection is
+// made.
+func (c *Connect) forsake(w http.ResponseWriter, r *http.Request, x run, status behalf.SessionStatus, why behalf.Outcome, brought *store.Forsaken) {
+	s, err := c.over(r.Context(), x, status, why, brought)
 	switch {
 	case errors.Is(err, store.ErrStale):
 		x.outcome(w, r, busy, behalf.Outcome{})
@@ -43,11 +74,25 @@ func (c *Connect) end(w http.ResponseWriter, r *http.Request, x run, status beha
 		return
 	}
 	x.session = s
+	c.close(r.Context(), s, why)
 	c.cfg.Log.Info("connect session", "session", s.ID, "assistant", s.Assistant, "profile", s.Profile, "outcome", status, "code", why.Code)
 	if c.goHome(w, r, x, nil) {
 		return
 	}
-	x.outcome(w, r, outcomeOf[status], why)
+	x.outcome(w, r, x.kind(), why)
+}
+
+// over ends a session. What it brought is in no database yet: that it may have
+// to be revoked is kept patiently.
+func (c *Connect) over(ctx context.Context, x run, status behalf.SessionStatus, why behalf.Outcome, brought *store.Forsaken) (s behalf.ConnectSession, err error) {
+	if brought == nil {
+		return x.db.EndSession(ctx, x.session, status, why)
+	}
+	err = patiently(ctx, func() error {
+		s, err = x.db.ForsakeSession(ctx, x.session, status, why, *brought)
+		return err
+	})
+	return s, err
 }
 
 // goHome sends the browser to the return URL, if there is one and the browser
@@ -72,7 +117,7 @@ func (c *Connect) goHome(w http.ResponseWriter, r *http.Request, x run, more url
 	if r.Method == http.MethodPost {
 		// A page and not a redirect: Chromium holds a redirect after a form to the
 		// form-action of the page that the form was on.
-		renderGo(w, r, goPage{Provider: assistant, URL: u.String()}, s.Locale)
+		renderGo(w, r, goPage{Provider: assistant, URL: u.String(), Brand: brandOf(x.assistant)}, s.Locale)
 		return true
 	}
 	look.Headers(w, look.Policy{})
@@ -86,7 +131,7 @@ func (c *Connect) connected(w http.ResponseWriter, r *http.Request, x run, accou
 	if c.goHome(w, r, x, nil) {
 		return
 	}
-	renderOutcome(w, r, outcomePage{Kind: connected, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Account: account.Label}, x.session.Locale)
+	renderOutcome(w, r, outcomePage{Kind: connected, Assistant: x.assistant.Name, Provider: x.profile.Provider, Person: person(x.session), Account: account.Label, Brand: brandOf(x.assistant)}, x.session.Locale)
 }
 
 // handBack sends the browser to the assistant with a one-time code. Only the

@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/a-h/templ"
 
+	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/look"
 )
 
@@ -37,6 +37,9 @@ type askPage struct {
 	Problem                     string // what is wrong with the whole; each input has its own Error
 	Scopes                      []string
 	ExpiresIn                   string // as "14 minutes"; empty: not said
+	Way                         way
+	Shared                      bool // it is for all users of the assistant
+	Brand                       look.Brand
 }
 
 // input is one field of the form.
@@ -44,7 +47,8 @@ type input struct {
 	Name, Label, Hint, Value, Error string
 	Password                        bool // its Value is never shown
 	Required, ReadOnly              bool
-	Options                         []string // what can be chosen; none: anything
+	Data                            behalf.DataType
+	Options                         []behalf.Option // what can be chosen; none: anything
 }
 
 // goPage sends the browser on. It is a page and not a redirect because Chromium
@@ -52,6 +56,7 @@ type input struct {
 type goPage struct {
 	Provider string // whose page it is
 	URL      string // absolute, http or https
+	Brand    look.Brand
 }
 
 // outcomePage says how it ended, or why it cannot go on.
@@ -60,6 +65,7 @@ type outcomePage struct {
 	Assistant, Provider, Person, Account string // as far as known
 	Detail, Fix                          string // of a failure, for whoever looks after the assistant
 	ReturnURL                            string // of the assistant
+	Brand                                look.Brand
 }
 
 // fragmentPage posts the fragment of its own address to Action, as the form
@@ -81,6 +87,8 @@ const (
 	busy          outcomeKind = "busy"           // another request works on it
 	finishPending outcomeKind = "finish_pending" // the assistant has not confirmed yet
 	unavailable   outcomeKind = "unavailable"    // our own fault, for now
+	tested        outcomeKind = "tested"         // a trial that passed
+	testFailed    outcomeKind = "test_failed"    // and one that did not
 )
 
 // outcomeLook is how an outcome appears: to HTTP and to the eye.
@@ -103,22 +111,34 @@ var outcomeLooks = map[outcomeKind]outcomeLook{
 	busy:          {http.StatusConflict, "wait", "", true},
 	finishPending: {http.StatusOK, "wait", "", false},
 	unavailable:   {http.StatusServiceUnavailable, "cloud", "warn", true},
+	tested:        {http.StatusOK, "check", "good", false},
+	testFailed:    {http.StatusUnprocessableEntity, "alert", "bad", false},
+}
+
+// spoken returns the language of a page: the session's, else the browser's.
+func spoken(r *http.Request, locale string) look.Language {
+	return words.For(locale, r.Header.Get("Accept-Language"))
 }
 
 func renderAsk(w http.ResponseWriter, r *http.Request, p askPage, status int, locale string) {
-	writePage(w, r, status, look.Policy{Form: true}, p.page(words.In(locale)))
+	writePage(w, r, status, look.Policy{Form: true}, p.page(spoken(r, locale)))
 }
 
 func renderGo(w http.ResponseWriter, r *http.Request, p goPage, locale string) {
-	writePage(w, r, http.StatusOK, look.Policy{}, p.page(words.In(locale)))
+	writePage(w, r, http.StatusOK, look.Policy{}, p.page(spoken(r, locale)))
 }
 
 func renderOutcome(w http.ResponseWriter, r *http.Request, p outcomePage, locale string) {
-	writePage(w, r, outcomeLooks[p.Kind].status, look.Policy{}, p.page(words.In(locale)))
+	writePage(w, r, outcomeLooks[p.Kind].status, look.Policy{}, p.page(spoken(r, locale)))
+}
+
+// Unknown writes the page of a link that belongs to nothing.
+func Unknown(w http.ResponseWriter, r *http.Request) {
+	renderOutcome(w, r, outcomePage{Kind: unknown}, "")
 }
 
 func renderFragment(w http.ResponseWriter, r *http.Request, p fragmentPage, locale string) {
-	writePage(w, r, http.StatusOK, look.Policy{Form: true, Script: true}, p.page(words.In(locale)))
+	writePage(w, r, http.StatusOK, look.Policy{Form: true, Script: true}, p.page(spoken(r, locale)))
 }
 
 // writePage writes nothing before the page is whole.
@@ -153,6 +173,22 @@ func (p askPage) wrong() bool {
 	return p.Problem != ""
 }
 
+// who returns the id of the message that says for whom it is.
+func (p askPage) who() string {
+	if p.Shared {
+		return "ask.who.all"
+	}
+	return "ask.who"
+}
+
+// proceed returns the id of the main button's label.
+func (p askPage) proceed() string {
+	if p.Way.leaves() {
+		return "ask.continue"
+	}
+	return "ask.connect"
+}
+
 func (p askPage) title() string {
 	if p.wrong() {
 		return "ask.title.problem" // the first that a screen reader says
@@ -184,6 +220,7 @@ func (in input) attributes(i int) templ.Attributes {
 		"aria-invalid":     templ.KV("true", in.Error != ""),
 		"required":         in.Required,
 		"readonly":         in.ReadOnly,
+		"inputmode":        templ.KV(keyboards[in.Data], keyboards[in.Data] != ""),
 	}
 }
 
@@ -220,7 +257,9 @@ func (p outcomePage) fix() string {
 
 // detailed reports whether an administrator has something to read. A session
 // that ended without fault has a Detail too, but the person knows it already.
-func (p outcomePage) detailed() bool { return p.Kind == failed && (p.Detail != "" || p.Fix != "") }
+func (p outcomePage) detailed() bool {
+	return (p.Kind == failed || p.Kind == testFailed) && (p.Detail != "" || p.Fix != "")
+}
 
 // fact is a row of what has been connected; its label is a message.
 type fact struct{ label, value string }
@@ -251,14 +290,4 @@ func names(l look.Language, assistant, provider, person string) look.Values {
 		}
 	}
 	return v
-}
-
-// monogram returns the first letter or digit of a name, for its tile.
-func monogram(name string) string {
-	for _, c := range name {
-		if unicode.IsLetter(c) || unicode.IsDigit(c) {
-			return string(unicode.ToUpper(c))
-		}
-	}
-	return "·"
 }

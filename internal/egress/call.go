@@ -113,6 +113,15 @@ func (c *caller) call(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, p.failed(err)
 	}
+	if err := c.e.fault(resp); err != nil {
+		closeBody(r)
+		_ = resp.Body.Close()
+		failed := p.failed(err)
+		if route := (*RouteError)(nil); errors.As(err, &route) && route.Unsent {
+			failed.Phase, failed.Written = PhaseDial, false
+		}
+		return nil, failed
+	}
 	return c.read(resp)
 }
 
@@ -141,6 +150,7 @@ type body struct {
 	*bytes.Reader
 	all []byte
 	err error
+	cut bool // all is only its beginning
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -313,6 +323,7 @@ func (e *CallError) cause() string {
 	err := e.Err
 	var (
 		blocked     *BlockedError
+		route       *RouteError
 		dns         *net.DNSError
 		network     net.Error
 		name        x509.HostnameError
@@ -325,6 +336,8 @@ func (e *CallError) cause() string {
 	switch {
 	case errors.As(err, &blocked):
 		return blocked.Error()
+	case errors.As(err, &route):
+		return route.Error()
 	case errors.Is(err, errSwitched), errors.Is(err, errRepeats):
 		return err.Error()
 	case errors.Is(err, context.Canceled):

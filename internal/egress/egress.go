@@ -34,6 +34,15 @@ type Config struct {
 	// AllowedPorts are not asked then.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Plain reports whether TLS to addr is spoken at the other end of Dial, which
+	// then takes HTTP as it is. Fault returns the error that the other end has
+	// answered in its own name. Both are asked only where Dial is set.
+	Plain func(addr string) bool
+	Fault func(*http.Response) error
+
+	// Connector returns the way out through a connector, never nil.
+	Connector func(name string) *Egress
+
 	// Now is the clock of transcripts.
 	Now func() time.Time
 }
@@ -46,6 +55,8 @@ type Egress struct {
 
 	pooled, fresh *http.Transport // protocol calls, over kept and over new connections
 	proxy         *http.Transport
+	transport     http.RoundTripper // over proxy
+	none          *Egress           // where there are no connectors
 }
 
 // New returns a route out. It panics without Config.Now.
@@ -72,6 +83,13 @@ func New(cfg Config) *Egress {
 	e.fresh = e.callTransport()
 	e.fresh.DisableKeepAlives = true
 	e.proxy = e.proxyTransport()
+	e.transport = guarded{e.proxy}
+	if cfg.Dial != nil {
+		e.proxy.DialTLSContext = e.dialTLS
+		e.transport = routed{e}
+	} else if cfg.Connector == nil {
+		e.none = nowhere(cfg)
+	}
 	return e
 }
 
@@ -112,7 +130,7 @@ func (e *Egress) Client(o ClientOptions) *http.Client {
 
 // Transport returns the round tripper of the proxy: the same guard, but bodies
 // stream, nothing bounds the time of an answer and nothing is recorded.
-func (e *Egress) Transport() http.RoundTripper { return guarded{e.proxy} }
+func (e *Egress) Transport() http.RoundTripper { return e.transport }
 
 // Close closes the connections that are kept for later.
 func (e *Egress) Close() {
@@ -178,6 +196,9 @@ func (e *Egress) dialCallTLS(ctx context.Context, network, addr string) (net.Con
 	raw, err := e.dial(ctx, network, addr)
 	if err != nil {
 		return nil, err
+	}
+	if e.plain(addr) {
+		return &conn{Conn: raw}, nil
 	}
 	enterTLS(ctx)
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.TLSHandshakeTimeout)

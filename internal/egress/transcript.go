@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,11 +58,13 @@ const maxRead = 1 << 20
 // concurrent use once Secrets is set.
 type Recorder struct {
 	// Secrets are masked wherever they appear, in any encoding, in addition to
-	// what is masked by its name. Secrets of fewer than 4 bytes are masked by name only.
+	// what is masked by its name and what a request carries (secret.Carrying). Secrets of fewer than 4 bytes are masked by name only.
 	Secrets []secret.Text
 
 	mu        sync.Mutex
-	learned   []secret.Text // what was masked by its name, and must be from then on wherever it appears
+	pending   []func(m *masker) Exchange // calls that are over, as they were
+	carried   []secret.Text              // what requests carried (secret.Carrying)
+	learned   []secret.Text              // what was masked by its name, and must be from then on wherever it appears
 	exchanges []Exchange
 }
 
@@ -81,21 +84,67 @@ func recorder(ctx context.Context) *Recorder {
 func (r *Recorder) Transcript() Transcript {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.write()
 	return Transcript{Exchanges: slices.Clone(r.exchanges)}
 }
 
-func (r *Recorder) record(req *http.Request, resp *http.Response, err error, began, ended time.Time) {
+// Seen returns a request that a browser made for us, masked like those that
+// were sent from here: what it shows by name as secret is masked in them too.
+func (r *Recorder) Seen(method string, u *url.URL) Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := newMasker(r.Secrets, r.learned)
-
-	// Once to learn what is secret by its name, once to mask it wherever it is:
-	// an answer may repeat what a later member of it calls a token.
-	_ = m.exchange(req, resp, err)
-	x := m.exchange(req, resp, err)
-	x.StartedAt, x.Took = began, ended.Sub(began)
+	r.write()
+	m := newMasker(slices.Concat(r.Secrets, r.carried), r.learned)
+	_ = m.url(u)
+	x := Request{Method: method, URL: m.url(u)}
 	r.learned = m.learned
-	r.exchanges = append(r.exchanges, x)
+	return x
+}
+
+// record keeps a call as it is now: http.Client goes on changing both its
+// request and its answer, while another goroutine may read the transcript.
+func (r *Recorder) record(req *http.Request, resp *http.Response, err error, began, ended time.Time) {
+	u, carried := *req.URL, secret.Carried(req.Context())
+	req = &http.Request{Method: req.Method, URL: &u, Header: req.Header.Clone(), Body: req.Body, GetBody: req.GetBody}
+	if resp != nil {
+		resp = &http.Response{StatusCode: resp.StatusCode, Header: resp.Header.Clone(), Body: resp.Body}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.carried = append(r.carried, carried...)
+	r.pending = append(r.pending, func(m *masker) Exchange {
+		x := m.exchange(req, resp, err)
+		x.StartedAt, x.Took = began, ended.Sub(began)
+		return x
+	})
+}
+
+// write masks what has been recorded, not before somebody wants it: a token that
+// was just issued is kept first. Once to learn what is secret by its name, once
+// to mask it wherever it is: an answer may repeat what a later member of it
+// calls a token.
+func (r *Recorder) write() {
+	for _, exchange := range r.pending {
+		m := newMasker(slices.Concat(r.Secrets, r.carried), r.learned)
+		_ = exchange(m)
+		r.exchanges = append(r.exchanges, exchange(m))
+		r.learned = m.learned
+	}
+	r.pending = nil
+}
+
+// Add records a call that was made elsewhere, with what of its bodies is at
+// hand. Either body may end within a secret.
+func (r *Recorder) Add(req *http.Request, sent []byte, resp *http.Response, got []byte, err error, began, ended time.Time) {
+	req = &http.Request{Method: req.Method, URL: req.URL, Header: req.Header}
+	if len(sent) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(sent))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sent)), nil }
+	}
+	if resp != nil {
+		resp = &http.Response{StatusCode: resp.StatusCode, Header: resp.Header, Body: &body{Reader: bytes.NewReader(got), all: got, cut: true}}
+	}
+	r.record(req, resp, err, began, ended)
 }
 
 func (m *masker) exchange(req *http.Request, resp *http.Response, err error) Exchange {
@@ -113,7 +162,7 @@ func (m *masker) exchange(req *http.Request, resp *http.Response, err error) Exc
 	x.Response.Status = resp.StatusCode
 	x.Response.Header = m.header(resp.Header)
 	if b, ok := resp.Body.(*body); ok {
-		x.Response.Body, x.Response.Truncated = m.body(resp.Header.Get("Content-Type"), b.all, b.err != nil)
+		x.Response.Body, x.Response.Truncated = m.body(resp.Header.Get("Content-Type"), b.all, b.err != nil || b.cut)
 		if b.err != nil {
 			x.Error = m.text(safe(b.err))
 		}

@@ -25,6 +25,11 @@
 //	{{base64 x}}             standard base64 with padding
 //	{{sha256 x}}             SHA-256 in lower-case hexadecimal
 //	{{hmac key x}}           HMAC-SHA-256 in lower-case hexadecimal
+//	{{hmac_base64 key x}}    the same in standard base64 with padding
+//	{{md5 x}}  {{hex x}}     MD5, or x itself, in lower-case hexadecimal
+//	{{upper x}}              upper case
+//	{{substr x 0 20}}        characters of x: from where (counted from 0), and how many (without: to the end);
+//	                         of a secret at least 8
 //	{{now}}  {{uuid}}        RFC 3339 time in UTC, to the second; what Funcs.UUID returns
 //
 // Where a function takes x it takes several, and joins them:
@@ -65,6 +70,7 @@ type Lookup func(name string) (Value, bool)
 type Funcs struct {
 	Now  func() time.Time
 	UUID func() string
+	Hide func(text string) // is told what placeholders made of secret values; nil: nobody is
 }
 
 // Position is where a text or a placeholder stands; it decides what is refused

@@ -2,9 +2,11 @@ package expand
 
 import (
 	"crypto/hmac"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,7 +52,12 @@ func (f *filler) value(e *expr) (named, bool) {
 		}
 		return named{}, false
 	}
-	f.secret = f.secret || v.Secret
+	if v.Secret {
+		f.secret = true
+		if f.funcs.Hide != nil {
+			f.funcs.Hide(v.Text)
+		}
+	}
 	return v, true
 }
 
@@ -126,8 +133,11 @@ func (f *filler) eval(e *expr) (v named, missing string) {
 // apply joins the values of the arguments and applies a function of one text.
 // What a function made is neither of a closed list nor an origin.
 func (f *filler) apply(o op, args []*expr) (v named, missing string) {
+	if o == opSubstr {
+		return f.substr(args)
+	}
 	var key string
-	if o == opHMAC {
+	if o == opHMAC || o == opHMACBase64 {
 		k, missing := f.eval(args[0])
 		if missing != "" {
 			return named{}, missing
@@ -158,9 +168,47 @@ func (f *filler) apply(o op, args []*expr) (v named, missing string) {
 		sum := sha256.Sum256([]byte(x))
 		v.Text = hex.EncodeToString(sum[:])
 	case opHMAC:
-		mac := hmac.New(sha256.New, []byte(key))
-		mac.Write([]byte(x))
-		v.Text = hex.EncodeToString(mac.Sum(nil))
+		v.Text = hex.EncodeToString(hmacSHA256(key, x))
+	case opHMACBase64:
+		v.Text = base64.StdEncoding.EncodeToString(hmacSHA256(key, x))
+	case opMD5:
+		sum := md5.Sum([]byte(x)) // not for safety: some providers ask for it
+		v.Text = hex.EncodeToString(sum[:])
+	case opHex:
+		v.Text = hex.EncodeToString([]byte(x))
+	case opUpper:
+		v.Text = strings.ToUpper(x)
 	}
+	return v, ""
+}
+
+func hmacSHA256(key, x string) []byte {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(x))
+	return mac.Sum(nil)
+}
+
+// leastPart is how many characters a part of a secret has: fewer could be
+// guessed, or are too short to be found and masked where they are shown.
+const leastPart = 8
+
+// substr returns a part of a text, in characters: what there is of it.
+func (f *filler) substr(args []*expr) (v named, missing string) {
+	if v, missing = f.eval(args[0]); missing != "" {
+		return named{}, missing
+	}
+	v.Enumerated, v.Origin = false, false
+	runes := []rune(v.Text)
+	whole := len(runes)
+	from, _ := strconv.Atoi(args[1].text) // parse has looked
+	runes = runes[min(from, len(runes)):]
+	if len(args) == 3 {
+		n, _ := strconv.Atoi(args[2].text)
+		runes = runes[:min(n, len(runes))]
+	}
+	if v.Secret && len(runes) < min(whole, leastPart) {
+		f.refuse(v.name, Plain, "at least 8 characters of a secret")
+	}
+	v.Text = string(runes)
 	return v, ""
 }

@@ -1,6 +1,7 @@
 package expand
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,6 +30,11 @@ const (
 	opBase64
 	opSHA256
 	opHMAC
+	opHMACBase64
+	opMD5
+	opHex
+	opUpper
+	opSubstr
 	opNow
 	opUUID
 )
@@ -55,6 +61,16 @@ func function(name string) (o op, least, most int, ok bool) {
 		return opSHA256, 1, -1, true
 	case "hmac":
 		return opHMAC, 2, -1, true
+	case "hmac_base64":
+		return opHMACBase64, 2, -1, true
+	case "md5":
+		return opMD5, 1, -1, true
+	case "hex":
+		return opHex, 1, -1, true
+	case "upper":
+		return opUpper, 1, -1, true
+	case "substr":
+		return opSubstr, 2, 3, true
 	case "now":
 		return opNow, 0, 0, true
 	case "uuid":
@@ -186,12 +202,21 @@ func (p *parser) call(depth int) (*expr, error) {
 		if err != nil {
 			return nil, err
 		}
+		if o == opSubstr && len(e.args) > 0 && !isNumber(arg) {
+			return nil, p.expected("a number: from where, and how many characters")
+		}
 		e.args = append(e.args, arg)
 	}
 	if len(e.args) < least {
 		return nil, p.expected("an argument: a name, a literal in double quotes, or a function in parentheses")
 	}
 	return e, nil
+}
+
+// isNumber reports whether an argument is a small number as it stands there.
+func isNumber(e *expr) bool {
+	n, err := strconv.Atoi(e.text)
+	return (e.op == opName || e.op == opLiteral) && err == nil && n >= 0 && n <= 1<<16
 }
 
 func (p *parser) operand(depth int) (*expr, error) {
@@ -286,7 +311,11 @@ func names(parts []part, needed bool) []string {
 		case e.op == opDefault && needed:
 			return
 		}
-		for _, a := range e.args {
+		args := e.args
+		if e.op == opSubstr {
+			args = args[:1] // the others are numbers
+		}
+		for _, a := range args {
 			visit(a)
 		}
 	}

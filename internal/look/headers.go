@@ -6,6 +6,7 @@ import "net/http"
 type Policy struct {
 	Form   bool // it posts a form to us
 	Script bool // it runs a script from our assets
+	Fetch  bool // that script asks us for parts of the page
 }
 
 // Headers sets the security headers of a page. The rules are:
@@ -24,6 +25,9 @@ func Headers(w http.ResponseWriter, p Policy) {
 	script, form, referrer := "", "form-action 'none'", "no-referrer"
 	if p.Script {
 		script = "script-src 'self'; "
+	}
+	if p.Fetch {
+		script += "connect-src 'self'; "
 	}
 	if p.Form {
 		form, referrer = "form-action 'self'", "same-origin"

@@ -7,6 +7,8 @@
 package look
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -15,6 +17,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Prefix is where Handler is served.
@@ -28,6 +31,7 @@ type asset struct {
 	name        string // with the hash of its content: look.0123456789ab.css
 	contentType string
 	content     []byte
+	zipped      []byte // the same by gzip
 }
 
 var contentTypes = map[string]string{
@@ -36,9 +40,11 @@ var contentTypes = map[string]string{
 	".svg": "image/svg+xml",
 }
 
+// Made when somebody first asks: of the programs in this binary only the server
+// needs them.
 var (
-	assets = load(embedded) // by plain name
-	served = byURL(assets)
+	assets = sync.OnceValue(func() map[string]asset { return load(embedded) }) // by plain name
+	served = sync.OnceValue(func() map[string]asset { return byURL(assets()) })
 )
 
 func load(files fs.FS) map[string]asset {
@@ -55,9 +61,20 @@ func load(files fs.FS) map[string]asset {
 			name:        strings.TrimSuffix(plain, ext) + "." + hex.EncodeToString(sum[:6]) + ext,
 			contentType: contentTypes[ext],
 			content:     content,
+			zipped:      Zip(content),
 		}
 	}
 	return found
+}
+
+// Zip compresses what has no secret in it, once: where somebody else's text
+// stands beside a secret, its length tells of it (RFC 8446 Appendix E.3).
+func Zip(content []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // a level that exists
+	_, _ = w.Write(content)                               // to memory
+	_ = w.Close()
+	return b.Bytes()
 }
 
 func byURL(assets map[string]asset) map[string]asset {
@@ -72,7 +89,7 @@ func byURL(assets map[string]asset) map[string]asset {
 // URL changes with the content. It panics if there is no such asset: the names
 // are constants of our pages.
 func URL(name string) string {
-	a, ok := assets[name]
+	a, ok := assets()[name]
 	if !ok {
 		panic("look: no asset " + strconv.Quote(name))
 	}
@@ -93,17 +110,41 @@ func Handler() http.Handler {
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		a, ok := served[r.URL.Path]
+		a, ok := served()[r.URL.Path]
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("Content-Type", a.contentType)
-		h.Set("Content-Length", strconv.Itoa(len(a.content)))
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if r.Method == http.MethodGet {
-			w.Write(a.content)
-		}
+		Write(w, r, a.content, a.zipped)
 	})
+}
+
+// Write answers with content, or with the same by gzip where the browser takes
+// it. Its type is set before.
+func Write(w http.ResponseWriter, r *http.Request, content, zipped []byte) {
+	h := w.Header()
+	h.Set("Vary", "Accept-Encoding")
+	if takesGzip(r.Header.Get("Accept-Encoding")) {
+		content = zipped
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(content) // the reader has gone
+	}
+}
+
+// takesGzip reads Accept-Encoding (RFC 9110 §12.5.3) as far as it matters here.
+func takesGzip(accepts string) bool {
+	for one := range strings.SplitSeq(accepts, ",") {
+		name, weight, _ := strings.Cut(one, ";")
+		if strings.TrimSpace(name) == "gzip" {
+			weight = strings.ReplaceAll(weight, " ", "")
+			return !strings.HasPrefix(weight, "q=0") || strings.Trim(weight, "q=0.") != ""
+		}
+	}
+	return false
 }

@@ -18,7 +18,7 @@ import (
 func TestAssetsMayBeKeptForEver(t *testing.T) {
 	server := httptest.NewServer(Handler())
 	defer server.Close()
-	for plain, a := range assets {
+	for plain, a := range assets() {
 		t.Run(plain, func(t *testing.T) {
 			resp, err := http.Get(server.URL + URL(plain))
 			require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestEverySymbolIsInTheSprite(t *testing.T) {
-	doc, err := html.Parse(strings.NewReader(string(assets["icons.svg"].content)))
+	doc, err := html.Parse(strings.NewReader(string(assets()["icons.svg"].content)))
 	require.NoError(t, err)
 	ids := map[string]bool{}
 	for n := range doc.Descendants() {
@@ -107,7 +107,7 @@ func TestEverySymbolIsInTheSprite(t *testing.T) {
 
 // WCAG 2.2: 1.4.3 for text, 1.4.11 for what is needed to tell a control.
 func TestColoursCanBeToldApart(t *testing.T) {
-	css := string(assets["look.css"].content)
+	css := string(assets()["look.css"].content)
 	light, rest, _ := strings.Cut(css, "@media (prefers-color-scheme: dark)")
 	dark, _, _ := strings.Cut(rest, "/* Ground */")
 	for mode, source := range map[string]string{"light": light, "dark": dark} {
@@ -157,7 +157,7 @@ func contrast(a, b [3]float64) float64 {
 }
 
 func TestTheStyleSheetIsSmallAndUsesOnlyItsOwnTokens(t *testing.T) {
-	css := string(assets["look.css"].content)
+	css := string(assets()["look.css"].content)
 	require.Less(t, len(css), 15000)
 	for _, m := range regexp.MustCompile(`var\(--([a-z0-9-]+)\)`).FindAllStringSubmatch(css, -1) {
 		require.Contains(t, css, "  --"+m[1]+":", "a token that does not exist")
@@ -183,4 +183,16 @@ func TestWords(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, words.In("en").Rich("hello", Values{"name": "<b>", "other": `"`}).Render(t.Context(), &b))
 	require.Equal(t, "<bdi>&lt;b&gt;</bdi> says hello to <bdi>&#34;</bdi>, <bdi>&lt;b&gt;</bdi>.", b.String())
+}
+
+func TestMonogram(t *testing.T) {
+	for name, want := range map[string]string{"Asana": "A", "  élan": "É", "«3M»": "3", "日本": "日", "🤖": "·", "": "·"} {
+		require.Equal(t, want, Monogram(name), "%q", name)
+	}
+}
+
+func TestWhoTakesGzipGetsIt(t *testing.T) {
+	for accepts, want := range map[string]bool{"": false, "br": false, "gzip": true, "br, gzip;q=0.5": true, "gzip;q=0": false, "gzip; q=0.0": false, "gzip;q=0.001": true, "xgzip": false} {
+		require.Equal(t, want, takesGzip(accepts), accepts)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/a-h/templ"
+	"golang.org/x/text/language"
 )
 
 // fallback is the language that has every text.
@@ -43,20 +44,20 @@ func MustWords(files fs.FS, pattern string) Words {
 		if err != nil {
 			panic("look: words: " + err.Error())
 		}
-		language := Language{Tag: strings.TrimSuffix(path.Base(name), ".json")}
-		if err := json.Unmarshal(content, &language.texts); err != nil {
+		one := Language{Tag: strings.TrimSuffix(path.Base(name), ".json")}
+		if err := json.Unmarshal(content, &one.texts); err != nil {
 			panic(fmt.Sprintf("look: words: %s: %v", name, err))
 		}
-		words[strings.ToLower(language.Tag)] = language
+		words[strings.ToLower(one.Tag)] = one
 	}
 	english, ok := words[fallback]
 	if !ok {
 		panic("look: words: no " + fallback)
 	}
-	for tag, language := range words {
+	for tag, one := range words {
 		texts := maps.Clone(english.texts)
-		maps.Copy(texts, language.texts)
-		words[tag] = Language{Tag: language.Tag, texts: texts}
+		maps.Copy(texts, one.texts)
+		words[tag] = Language{Tag: one.Tag, texts: texts}
 	}
 	return words
 }
@@ -66,10 +67,30 @@ func MustWords(files fs.FS, pattern string) Words {
 func (w Words) In(locale string) Language {
 	tag := strings.ToLower(strings.ReplaceAll(locale, "_", "-"))
 	for tag != "" {
-		if language, ok := w[tag]; ok {
-			return language
+		if found, ok := w[tag]; ok {
+			return found
 		}
 		tag = tag[:max(0, strings.LastIndexByte(tag, '-'))]
+	}
+	return w[fallback]
+}
+
+// For returns the language for a locale, or where none is given the first that
+// a reader's browser asks for (Accept-Language, RFC 9110 §12.5.4) and we speak.
+func (w Words) For(locale, accept string) Language {
+	if locale != "" {
+		return w.In(locale)
+	}
+	tags, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil || len(accept) > 500 {
+		return w[fallback]
+	}
+	for _, tag := range tags {
+		for ; !tag.IsRoot(); tag = tag.Parent() {
+			if found, ok := w[strings.ToLower(tag.String())]; ok {
+				return found
+			}
+		}
 	}
 	return w[fallback]
 }

@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"slices"
@@ -10,6 +12,16 @@ import (
 
 	"github.com/behalf-dev/behalf/internal/secret"
 )
+
+// AuthorizeShape says how the authorization request differs from RFC 6749 §4.1.1.
+type AuthorizeShape struct {
+	Rename       map[string]string // standard parameters by their RFC's name
+	Omit         []string          // never state
+	Raw          []string          // parameters whose values stand in the URL as they are
+	ResponseType string            // in the place of code
+	RedirectURI  string            // an alias that is sent in the place of ours
+	Fragment     bool              // the endpoint is a route behind "#", which the parameters follow
+}
 
 // Attempt is what one authorization request must not be guessed by others.
 type Attempt struct{ State, Nonce, CodeVerifier secret.Text }
@@ -36,6 +48,7 @@ func reserved(name string) bool {
 
 var (
 	errAuthorizationURL      = errors.New("oauth: the authorization URL is not an absolute http or https URL without user and fragment")
+	errRaw                   = errors.New("oauth: a parameter that is sent raw holds what cannot stand in a URL")
 	errAuthorizationURLQuery = errors.New("oauth: the authorization URL's query is not form-encoded")
 )
 
@@ -46,24 +59,23 @@ var (
 // come last. A parameter of ours that either already had is taken out, and its
 // name is in overridden; so is scope where Scopes are set.
 func (c Config) AuthorizationRequest(a Attempt) (rawURL string, overridden []string, err error) {
-	u, err := url.Parse(c.AuthorizationURL)
-	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") ||
-		u.Fragment != "" { // RFC 6749 §3.1
-		return "", nil, errAuthorizationURL
+	base, own, err := c.authorizationBase()
+	if err != nil {
+		return "", nil, err
 	}
 	ours := c.authorizationParams(a)
 	var params []Param
 	for _, p := range c.AuthorizationParams {
 		switch {
 		case p.Value == "":
-		case reserved(p.Name) || has(ours, p.Name):
+		case c.reserved(p.Name) || has(ours, p.Name):
 			overridden = append(overridden, p.Name)
 		default:
 			params = append(params, p)
 		}
 	}
-	query, replaced, err := prune(u.RawQuery, func(name string) bool {
-		return reserved(name) || has(ours, name) || has(params, name)
+	query, replaced, err := prune(own, func(name string) bool {
+		return c.reserved(name) || has(ours, name) || has(params, name)
 	})
 	if err != nil {
 		return "", nil, err
@@ -74,32 +86,95 @@ func (c Config) AuthorizationRequest(a Attempt) (rawURL string, overridden []str
 		}
 	}
 	for _, p := range slices.Concat(params, ours) {
-		query = append(query, escape(p.Name)+"="+escape(p.Value))
+		value := escape(p.Value)
+		if slices.Contains(c.Authorize.Raw, p.Name) {
+			if value = p.Value; !standsAsItIs(value) {
+				return "", nil, errRaw
+			}
+		}
+		query = append(query, escape(p.Name)+"="+value)
 	}
-	u.RawQuery, u.ForceQuery = strings.Join(query, "&"), false
 	slices.Sort(overridden)
-	return u.String(), slices.Compact(overridden), nil
+	return base + strings.Join(query, "&"), slices.Compact(overridden), nil
+}
+
+// authorizationBase returns the authorization URL up to its query, and the query.
+func (c Config) authorizationBase() (base, query string, err error) {
+	u, err := url.Parse(c.AuthorizationURL)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") ||
+		u.Fragment != "" && !c.Authorize.Fragment { // RFC 6749 §3.1
+		return "", "", errAuthorizationURL
+	}
+	if c.Authorize.Fragment { // what stands before "#" is the page's, and stays
+		before, route, _ := strings.Cut(u.String(), "#")
+		route, query, _ = strings.Cut(route, "?")
+		return before + "#" + route + "?", query, nil
+	}
+	query = u.RawQuery
+	u.RawQuery, u.ForceQuery = "", true
+	return u.String(), query, nil
+}
+
+// reserved reports whether only this package may set a parameter: one of those
+// that are, under the name that this server has for it.
+func (c Config) reserved(name string) bool {
+	if slices.Contains(c.Authorize.Omit, name) && name != "state" {
+		return false
+	}
+	if _, renamed := c.Authorize.Rename[name]; renamed && name != "state" {
+		return false
+	}
+	return reserved(name)
+}
+
+// standsAsItIs reports whether a value can stand in a query without being
+// escaped: it ends neither the parameter nor the query.
+func standsAsItIs(s string) bool {
+	return visible(s) && !strings.ContainsAny(s, "&#;\"<>\\^`{|} ")
 }
 
 func (c Config) authorizationParams(a Attempt) []Param {
+	responseType := or(c.ResponseType, ResponseCode)
+	if responseType == ResponseCode && c.Authorize.ResponseType != "" {
+		responseType = ResponseType(c.Authorize.ResponseType)
+	}
 	params := []Param{
-		{"response_type", string(or(c.ResponseType, ResponseCode))},
-		{"client_id", c.ClientID},
-		{"redirect_uri", c.RedirectURI},
+		{Name: "response_type", Value: string(responseType)},
+		{Name: "client_id", Value: c.ClientID},
+		{Name: "redirect_uri", Value: c.redirectURI()},
 	}
+	scope := or(c.ScopeParam, "scope")
 	if len(c.Scopes) > 0 {
-		params = append(params, Param{or(c.ScopeParam, "scope"), c.scope(c.Scopes)})
+		params = append(params, Param{Name: scope, Value: c.scope(c.Scopes)})
 	}
-	params = append(params, Param{"state", a.State.Reveal()})
+	params = append(params, Param{Name: "state", Value: a.State.Reveal()})
 	if c.OpenID() {
-		params = append(params, Param{"nonce", a.Nonce.Reveal()})
+		params = append(params, Param{Name: "nonce", Value: a.Nonce.Reveal()})
 	}
 	if c.usesPKCE() {
-		params = append(params,
-			Param{"code_challenge", oauth2.S256ChallengeFromVerifier(a.CodeVerifier.Reveal())},
-			Param{"code_challenge_method", "S256"})
+		challenge, method := c.challenge(a.CodeVerifier)
+		params = append(params, Param{Name: "code_challenge", Value: challenge}, Param{Name: "code_challenge_method", Value: method})
+	}
+	params = slices.DeleteFunc(params, func(p Param) bool { return p.Name != "state" && slices.Contains(c.Authorize.Omit, p.Name) })
+	for i, p := range params {
+		if name, ok := c.Authorize.Rename[p.Name]; ok && name != "" {
+			params[i].Name = name
+		}
 	}
 	return params
+}
+
+// challenge returns the code challenge and its method (RFC 7636 §4.2), or what
+// a server takes in its stead.
+func (c Config) challenge(verifier secret.Text) (challenge, method string) {
+	switch c.PKCEMethod {
+	case "plain":
+		return verifier.Reveal(), "plain"
+	case "S256-hex":
+		sum := sha256.Sum256([]byte(verifier.Reveal()))
+		return hex.EncodeToString(sum[:]), "S256"
+	}
+	return oauth2.S256ChallengeFromVerifier(verifier.Reveal()), "S256"
 }
 
 // usesPKCE reports whether there is a code for the challenge to protect.

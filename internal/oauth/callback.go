@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 
@@ -28,20 +29,63 @@ type Callback struct {
 	TokenType, ExpiresIn, Scope string
 }
 
+// CallbackShape says how the authorization response differs from RFC 6749 §4.1.2.
+type CallbackShape struct {
+	CodeParam, StateParam string
+	ErrorParams           []string // besides error; their values are the provider's words
+	Decode                bool     // the code is percent-encoded once more than it should be
+	EmptyDeclined         bool     // neither a code nor an error means that the person said no
+	Capture               []Capture
+}
+
+// States returns what of a callback's parameters may be a state of ours,
+// wherever this server puts it: state first. Which it is, whoever keeps the
+// states knows.
+func States(v url.Values) []secret.Text {
+	var found []secret.Text
+	names := slices.Sorted(maps.Keys(v))
+	slices.SortStableFunc(names, func(a, b string) int { return compareFirst(a, b, "state") })
+	for _, name := range names {
+		if s := v.Get(name); len(v[name]) == 1 && (name == "state" && s != "" && len(s) <= maxWord || len(s) == stateLength) && visible(s) && len(found) < 4 {
+			found = append(found, secret.New(s))
+		}
+	}
+	return found
+}
+
+// stateLength is that of the states that NewAttempt makes.
+const stateLength = 43
+
+func compareFirst(a, b, first string) int {
+	switch {
+	case a == b:
+		return 0
+	case a == first:
+		return -1
+	case b == first:
+		return 1
+	}
+	return 0
+}
+
 // ParseCallback reads the parameters of an authorization response, from the
 // query, a form or a fragment. One of ours that comes twice (RFC 6749 §3.1), is
 // too long, or holds what its syntax forbids (RFC 6749 appendix A) fails.
 // Unknown ones are ignored.
-func ParseCallback(v url.Values) (Callback, error) {
+func ParseCallback(v url.Values) (Callback, error) { return Config{}.ParseCallback(v) }
+
+// ParseCallback is the same for the parameters of this server.
+func (c Config) ParseCallback(v url.Values) (Callback, error) {
 	var cb Callback
+	shape := c.CallbackShape
 	for _, p := range []struct {
 		name string
 		max  int
 		text *string
 		hide *secret.Text
 	}{
-		{"state", maxWord, nil, &cb.State},
-		{"code", maxCode, nil, &cb.Code},
+		{or(shape.StateParam, "state"), maxWord, nil, &cb.State},
+		{or(shape.CodeParam, "code"), maxCode, nil, &cb.Code},
 		{"iss", maxWord, &cb.Iss, nil},
 		{"error", maxToken, &cb.Error, nil}, // cut when shown
 		{"error_description", maxToken, &cb.ErrorDescription, nil},
@@ -67,7 +111,29 @@ func ParseCallback(v url.Values) (Callback, error) {
 			*p.hide = secret.New(values[0])
 		}
 	}
+	cb.refusal(v, shape.ErrorParams)
+	if shape.Decode && !cb.Code.Empty() {
+		code, err := url.QueryUnescape(cb.Code.Reveal())
+		if err != nil || !visible(code) {
+			return Callback{}, callbackError("the code is not encoded as this provider does it")
+		}
+		cb.Code = secret.New(code)
+	}
 	return cb, nil
+}
+
+// refusal reads the words of a refusal that come in parameters of the
+// provider's own: the first is the code of the error, the others tell of it.
+func (cb *Callback) refusal(v url.Values, params []string) {
+	for _, name := range params {
+		switch word := v.Get(name); {
+		case word == "" || len(word) > maxToken:
+		case cb.Error == "":
+			cb.Error = word
+		case cb.ErrorDescription == "":
+			cb.ErrorDescription = word
+		}
+	}
 }
 
 // CheckCallback reports whether the response is from this server and grants
@@ -88,6 +154,8 @@ func (c Config) CheckCallback(cb Callback) error {
 		return callbackError("it grants and refuses at once")
 	case cb.Error != "":
 		return c.callbackRefused(cb)
+	case granted.Empty() && c.CallbackShape.EmptyDeclined:
+		return &Error{Op: OpCallback, Kind: Declined, Reason: "the person came back without an authorization"}
 	case granted.Empty():
 		return callbackError("it neither grants nor refuses")
 	}
@@ -139,7 +207,7 @@ func (c Config) ImplicitToken(cb Callback) (Token, error) {
 		"expires_in":   cb.ExpiresIn,
 		"scope":        cb.Scope,
 	}
-	t, reason := c.standard().token(doc, c.Scopes, c.Now())
+	t, reason := c.token(ReplyPaths{}, doc, c.Scopes, c.Now())
 	if reason != "" {
 		return Token{}, callbackError(reason)
 	}

@@ -27,14 +27,16 @@ import (
 type Op string
 
 const (
-	OpCallback  Op = "authorization response"
-	OpExchange  Op = "code exchange"
-	OpRefresh   Op = "refresh"
-	OpRevoke    Op = "revocation"
-	OpUserinfo  Op = "userinfo"
-	OpCheck     Op = "check"
-	OpIDToken   Op = "id_token"
-	OpDiscovery Op = "discovery"
+	OpCallback   Op = "authorization response"
+	OpExchange   Op = "code exchange"
+	OpGrant      Op = "token request"
+	OpRefresh    Op = "refresh"
+	OpRevoke     Op = "revocation"
+	OpUserinfo   Op = "userinfo"
+	OpIntrospect Op = "introspection"
+	OpCheck      Op = "check"
+	OpIDToken    Op = "id_token"
+	OpDiscovery  Op = "discovery"
 )
 
 // Kind is what a failure means for the grant and what may be done about it.
@@ -63,6 +65,7 @@ type Error struct {
 	Status                 int           // of the HTTP reply; 0: none
 	RetryAfter             time.Duration // what the provider asked for, at most one hour; 0: it did not
 	Written                bool          // the provider may have seen the request
+	Elsewhere              string        // where a token reply without a token has one (RFC 6901); "": nowhere
 	Err                    error         // for errors.Is; its own text is not cleaned
 }
 
@@ -109,7 +112,7 @@ func KindOf(err error) Kind {
 }
 
 // kind of a token or revocation reply that is not a success.
-func (c Config) kind(status int, h http.Header, code string) Kind {
+func kind(status int, h http.Header, code string) Kind {
 	switch {
 	case status == http.StatusTooManyRequests,
 		status == http.StatusServiceUnavailable && h.Get("Retry-After") != "":
@@ -118,9 +121,6 @@ func (c Config) kind(status int, h http.Header, code string) Kind {
 		return Ambiguous // one server answers the loser of a race with a 500 page
 	case status >= 300 && status < 400:
 		return ClientFault // the URL is not the endpoint's
-	}
-	if k, ok := c.ErrorKinds[code]; ok && (code != "" || status == http.StatusBadRequest) {
-		return k
 	}
 	if k := kindOfCode(code); k != "" {
 		return k

@@ -30,7 +30,7 @@ func FuzzParseTokenReply(f *testing.F) {
 		}
 		now := time.Unix(0, 0)
 		c := Config{Reply: ReplyPaths{AccessToken: pointer, ErrorDescription: pointer}}
-		token, reason := c.token(doc, []string{"asked"}, now)
+		token, reason := c.token(c.Reply, doc, []string{"asked"}, now)
 		if reason == "" && (token.AccessToken.Empty() || !visible(token.AccessToken.Reveal()) || len(token.AccessToken.Reveal()) > maxToken) {
 			t.Fatal("an unusable token was taken")
 		}
@@ -121,7 +121,7 @@ func FuzzAuthorizationRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw, name, value string) {
 		c := Config{
 			AuthorizationURL: raw, ClientID: "id", RedirectURI: "https://b.example/cb", Scopes: []string{"openid", "x"},
-			AuthorizationParams: []Param{{name, value}},
+			AuthorizationParams: []Param{{Name: name, Value: value}},
 		}
 		a := Attempt{secret.New("state-state"), secret.New("nonce-nonce"), secret.New("verifier")}
 		got, _, err := c.AuthorizationRequest(a)
@@ -225,6 +225,46 @@ func FuzzChallenge(f *testing.F) {
 		}
 		if size > len(header) {
 			t.Fatalf("made %d bytes of %q", size, header)
+		}
+	})
+}
+
+// FuzzShapes holds that no reply, read by any profile's rules, makes a token
+// that cannot be sent, a lifetime without end, or a captured value that could
+// break out of a header.
+func FuzzShapes(f *testing.F) {
+	f.Add([]byte(`{"data":{"t":"a","at":"2026-01-02T00:00:00Z"},"list":[{"id":1,"n":"x"}]}`), "/data/t", "/data/at", "rfc3339", "ms", "true")
+	f.Add([]byte(`[{"t":"a"}]`), "/0/t", "/", "at", "min", "")
+	f.Add([]byte("plain-token"), "/", "/x", "jwt", "h", "plain")
+	f.Add([]byte("access_token=a&expires_in=1e300"), "/access_token", "/expires_in", "in", "h", "a")
+	f.Fuzz(func(t *testing.T, body []byte, token, expires, format, unitName, word string) {
+		now := time.Unix(1700000000, 0)
+		paths := ReplyPaths{AccessToken: token, ExpiresIn: expires, ExpiresFormat: format, ExpiresUnit: unitName, RefreshExpiresIn: expires, RetryAfter: expires, RetryFormat: format}
+		c := Config{Slots: []Slot{{Name: "s", Reply: paths}}, Now: func() time.Time { return now }}
+		shape := Shape{Reply: paths, Errors: []ErrorRule{{Rule{JSON: expires, Contains: word}, Refused}, {Rule{Contains: word, Status: 400}, Limited}},
+			Capture: []Capture{{Name: "c", JSON: token}, {Name: "l", Choose: &Choose{Items: expires, Value: token, Label: token}}}}
+		r := reply{op: OpExchange, status: http.StatusOK, header: http.Header{}, body: body, now: now}
+		got, err := c.readToken(r, shape, nil, now)
+		if err != nil {
+			if e := err.(*Error); e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter {
+				t.Fatal(e.RetryAfter)
+			}
+			return
+		}
+		for _, token := range []Token{got, got.Slots["s"]} {
+			if !visible(token.AccessToken.Reveal()) || len(token.AccessToken.Reveal()) > maxToken {
+				t.Fatal("an unusable token was taken")
+			}
+			for _, end := range []time.Time{token.ExpiresAt, token.RefreshExpiresAt} {
+				if !end.IsZero() && (end.Before(now) || end.After(now.Add(maxLife))) {
+					t.Fatalf("ends at %v", end)
+				}
+			}
+		}
+		for _, fact := range got.Captured {
+			if len(fact.Text) > maxCaptured || strings.ContainsFunc(fact.Text, unicode.IsControl) {
+				t.Fatalf("captured %q", fact.Text)
+			}
 		}
 	})
 }

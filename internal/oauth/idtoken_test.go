@@ -369,7 +369,7 @@ func TestCheck(t *testing.T) {
 			server := &transcript{status: test.status, body: test.body, header: http.Header{"Location": {"/login"}}}
 			client := serve(t, server)
 			client.Identity = oauth.IdentityPaths{Subject: "/user/gid", Email: "/user/mail"}
-			client.Reply = oauth.ReplyPaths{SuccessAt: "/token-replies-only", SuccessIs: "true"}
+			client.TokenShape.Success = []oauth.Rule{{JSON: "/token-replies-only", Equals: "true"}}
 			req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, client.Issuer+"/me", nil))
 			req.Header.Set("X-Key", "the-key")
 			claims, err := client.Check(req, secret.New("the-key"))

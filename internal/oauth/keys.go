@@ -151,7 +151,7 @@ func (c Client) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, *Error) {
 	}
 	switch err := json.Unmarshal(r.body, &set); {
 	case !r.success():
-		return nil, r.fail(c.kind(r.status, r.header, ""), "the server's keys cannot be had")
+		return nil, r.fail(kind(r.status, r.header, ""), "the server's keys cannot be had")
 	case err != nil:
 		return nil, r.fail(Invalid, "the server's key set is not a JSON object")
 	case len(set.Keys) > maxKeys:

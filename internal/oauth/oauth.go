@@ -21,6 +21,9 @@ const (
 	Basic ClientAuth = "client_secret_basic" // the default, as in RFC 7591 §2
 	Post  ClientAuth = "client_secret_post"
 	None  ClientAuth = "none" // a public client: it only names itself
+
+	BasicSecret ClientAuth = "basic_secret" // Basic with the secret as the user and no password
+	Bearer      ClientAuth = "bearer"       // the access token, in a Shape only
 )
 
 // PKCE is the code challenge method of RFC 7636.
@@ -45,10 +48,17 @@ type TokenBody string
 const (
 	Form TokenBody = "form" // the default, RFC 6749 §4.1.3
 	JSON TokenBody = "json"
+
+	QueryBody TokenBody = "query" // the parameters stand in the URL, the body is empty
+	NoBody    TokenBody = "none"  // no parameters are sent
 )
 
-// Param is one parameter of a request. Names may repeat (RFC 8707 §2).
-type Param struct{ Name, Value string }
+// Param is one parameter of a request. Names may repeat (RFC 8707 §2). Text
+// stands in for Value where that exists only once the request is made.
+type Param struct {
+	Name, Value string
+	Text        Text
+}
 
 // Config is one client at one authorization server. URLs are absolute and hold
 // no placeholders. The zero value of a field is the standard's behaviour.
@@ -82,6 +92,7 @@ type Config struct {
 
 	ResponseType ResponseType
 	PKCE         PKCE
+	PKCEMethod   string // S256 by default; S256-hex or plain
 	// RequireIss refuses an authorization response without iss. True where the
 	// server's metadata has authorization_response_iss_parameter_supported
 	// (RFC 9207 §3).
@@ -94,11 +105,31 @@ type Config struct {
 
 	// DefaultLifetime of an access token whose reply does not tell; 0: not known.
 	DefaultLifetime time.Duration
-	Reply           ReplyPaths
+	Reply           ReplyPaths // of token replies, unless a Shape has its own
 	Identity        IdentityPaths
-	// ErrorKinds says what an error code of this server means where it differs
-	// from the table at kindOfCode; "" stands for a 400 without a code.
-	ErrorKinds map[string]Kind
+
+	// How this server differs from the RFCs.
+	GrantType        string // of the token request; authorization_code by default
+	RefreshGrantType string // refresh_token by default
+	RefreshBody      TokenBody
+	RefreshByAccess  bool // the access token renews itself: it is sent as access_token
+	Authorize        AuthorizeShape
+	CallbackShape    CallbackShape
+	TokenShape       Shape
+	RefreshShape     Shape
+	RevokeShape      Shape
+	RevokeBody       TokenBody
+	RevokeParams     []Param
+	IntrospectionURL string
+	BeforeToken      []Step
+	BeforeRefresh    []Step
+	AfterToken       []Step // see Settle
+	AfterRefresh     []Step
+	PostConnect      []Step // see Step
+	Slots            []Slot
+	// Late fills, by its JSON name (token_url), a URL above that names what was
+	// not known yet when the Config was made.
+	Late map[string]Text
 
 	// IDTokenAlgs are the signature algorithms taken from ID tokens; default
 	// RS256, PS256, ES256, EdDSA. "none" and HMAC are never taken.
@@ -113,10 +144,14 @@ type Config struct {
 type ReplyPaths struct {
 	AccessToken, RefreshToken, IDToken, TokenType, ExpiresIn, Scope string
 	Error, ErrorDescription, ErrorURI                               string
-	// SuccessAt and SuccessIs make a reply with a 2xx status a failure unless the
-	// value at the pointer reads so, as in "/ok", "true". They stand in for the
-	// rule that an error member makes it one.
-	SuccessAt, SuccessIs string
+
+	ScopeSeparator   string // of granted scopes; spaces and commas are known without it
+	ExpiresUnit      string // s (default), ms, min or h
+	ExpiresFormat    string // in (default): from now; at: since 1970; rfc3339: a date; jwt: exp of the access token
+	RefreshExpiresIn string // the refresh token's, in the same unit and format (in, where that is jwt)
+	RetryAfter       string // a header, or a JSON pointer, that says when to come again
+	RetryFormat      string // in (default), at or rfc3339
+	RetryUnit        string // s (default) or ms
 }
 
 // IdentityPaths says where the reply of a check or userinfo request names the
@@ -129,12 +164,6 @@ type Client struct {
 	Config
 	HTTP *http.Client
 	Keys *Keys // keeps the server's signing keys; nil: fetched at each verification
-}
-
-// standard is c for replies that are not of the token endpoint.
-func (c Config) standard() Config {
-	c.Reply = ReplyPaths{}
-	return c
 }
 
 // OpenID reports whether the scopes make the authorization an OpenID one.

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -144,9 +145,41 @@ func parseForm(body string) (document, error) {
 	return doc, nil
 }
 
+// parseAnswer reads any reply: a JSON value, a form, or one line of text. It
+// returns nil for what is none of them.
+func parseAnswer(body []byte) any {
+	body = trim(body)
+	switch {
+	case len(body) == 0 || body[0] == '<':
+		return nil
+	case body[0] == '[', body[0] == '"':
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.UseNumber()
+		v, err := parseValue(d, 0)
+		if _, more := d.Token(); err != nil || more != io.EOF {
+			return nil
+		}
+		return v
+	}
+	doc, err := parseReply(body)
+	switch {
+	case err == nil:
+		return doc
+	case body[0] != '{' && visible(string(body)):
+		return string(body)
+	}
+	return nil
+}
+
 // at returns the value that the JSON pointer names (RFC 6901), nil where there is none.
-func (doc document) at(pointer string) any {
-	var v any = doc
+func (doc document) at(pointer string) any { return at(doc, pointer) }
+
+// at is the same for any value; "/" is the value itself, which no reply hides
+// behind an empty name.
+func at(v any, pointer string) any {
+	if pointer == "/" {
+		return v
+	}
 	for _, name := range strings.Split(pointer, "/")[1:] {
 		name = strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
 		switch parent := v.(type) {
@@ -187,9 +220,9 @@ func text(v any) string {
 }
 
 // firstText returns the first of the pointers' texts that is not empty.
-func (doc document) firstText(pointers ...string) string {
+func firstText(doc any, pointers ...string) string {
 	for _, p := range pointers {
-		if s := text(doc.at(p)); s != "" {
+		if s := text(at(doc, p)); s != "" {
 			return s
 		}
 	}
@@ -197,11 +230,8 @@ func (doc document) firstText(pointers ...string) string {
 }
 
 // failed reports whether the reply, whatever its status, says that it is an error.
-func (r ReplyPaths) failed(doc document) bool {
-	if r.SuccessAt != "" {
-		return text(doc.at(r.SuccessAt)) != r.SuccessIs
-	}
-	switch v := doc.at(or(r.Error, "/error")).(type) {
+func (r ReplyPaths) failed(doc any) bool {
+	switch v := at(doc, or(r.Error, "/error")).(type) {
 	case nil:
 		return false
 	case document:
@@ -218,18 +248,17 @@ func (r ReplyPaths) failed(doc document) bool {
 
 // words returns what the reply says of its error (RFC 6749 §5.2), and what
 // servers say in these members' stead.
-func (r ReplyPaths) words(doc document) words {
-	at := or(r.Error, "/error")
+func (r ReplyPaths) words(doc any) words {
+	where := or(r.Error, "/error")
 	return words{
-		code:        doc.firstText(at, at+"/code", at+"/type"),
-		description: doc.firstText(or(r.ErrorDescription, "/error_description"), at+"/message", "/message", "/error_message"),
-		uri:         doc.firstText(or(r.ErrorURI, "/error_uri")),
+		code:        firstText(doc, where, where+"/code", where+"/type"),
+		description: firstText(doc, or(r.ErrorDescription, "/error_description"), where+"/message", "/message", "/error_message"),
+		uri:         firstText(doc, or(r.ErrorURI, "/error_uri")),
 	}
 }
 
 // token reads a successful reply; reason says why it is unusable.
-func (c Config) token(doc document, requested []string, now time.Time) (t Token, reason string) {
-	r := c.Reply
+func (c Config) token(r ReplyPaths, doc any, requested []string, now time.Time) (t Token, reason string) {
 	for _, p := range []struct {
 		name, pointer string
 		to            *secret.Text
@@ -245,18 +274,24 @@ func (c Config) token(doc document, requested []string, now time.Time) (t Token,
 	if t.AccessToken.Empty() {
 		return Token{}, "the reply has no access_token"
 	}
-	lifetime := doc.at(or(r.ExpiresIn, "/expires_in"))
-	if _, twice := lifetime.(repeated); twice {
+	if _, twice := at(doc, or(r.ExpiresIn, "/expires_in")).(repeated); twice {
 		return Token{}, "expires_in stands in the reply more than once"
 	}
-	t.Type = clean(text(doc.at(or(r.TokenType, "/token_type"))), 100, nil)
-	t.ExpiresAt, t.ExpiresGiven = c.expiry(lifetime, now)
-	t.Scopes, t.ScopesGiven = c.scopes(doc.at(or(r.Scope, "/scope")), requested)
+	t.Type = clean(text(at(doc, or(r.TokenType, "/token_type"))), 100, nil)
+	t.ExpiresAt, t.ExpiresGiven = c.expiry(r, doc, t.AccessToken, now)
+	if r.RefreshExpiresIn != "" {
+		format := r.ExpiresFormat
+		if format == "jwt" {
+			format = ""
+		}
+		t.RefreshExpiresAt, _ = moment(text(at(doc, r.RefreshExpiresIn)), format, r.ExpiresUnit, now)
+	}
+	t.Scopes, t.ScopesGiven = scopes(at(doc, or(r.Scope, "/scope")), r.ScopeSeparator, requested)
 	return t, ""
 }
 
-func tokenAt(doc document, pointer string) (secret.Text, string) {
-	switch v := doc.at(pointer).(type) {
+func tokenAt(doc any, pointer string) (secret.Text, string) {
+	switch v := at(doc, pointer).(type) {
 	case nil:
 		return secret.Text{}, ""
 	case repeated:
@@ -273,28 +308,104 @@ func tokenAt(doc document, pointer string) (secret.Text, string) {
 	return secret.Text{}, "is not a string"
 }
 
-// expiry reads expires_in: seconds as a number or its text. Servers send
-// fractions, "" and 0 too; what is not a positive number was not told.
-func (c Config) expiry(v any, now time.Time) (at time.Time, given bool) {
-	seconds, err := strconv.ParseFloat(strings.TrimSpace(text(v)), 64)
-	switch {
-	case (err != nil && !math.IsInf(seconds, 1)) || math.IsNaN(seconds) || seconds <= 0:
-		if c.DefaultLifetime > 0 {
-			return now.Add(c.DefaultLifetime), false
-		}
-		return time.Time{}, false
-	case seconds > maxLife.Seconds():
-		return now.Add(maxLife), true
+// expiry reads how long the access token lives. What is not a moment to come
+// was not told: servers send "", 0 and dates that have passed.
+func (c Config) expiry(r ReplyPaths, doc any, accessToken secret.Text, now time.Time) (at time.Time, given bool) {
+	if r.ExpiresFormat == "jwt" {
+		at, given = jwtExpiry(accessToken, now)
+	} else {
+		at, given = moment(textAt(doc, or(r.ExpiresIn, "/expires_in")), r.ExpiresFormat, r.ExpiresUnit, now)
 	}
-	return now.Add(time.Duration(seconds * float64(time.Second))), true
+	if !given && c.DefaultLifetime > 0 {
+		return now.Add(c.DefaultLifetime), false
+	}
+	return at, given
 }
 
-// scopes reads the granted scopes, separated by spaces or commas, or an array.
-// Absent or empty means as requested (RFC 6749 §5.1).
-func (c Config) scopes(v any, requested []string) (granted []string, given bool) {
+func textAt(doc any, pointer string) string { return text(at(doc, pointer)) }
+
+// units of the numbers that tell a time.
+func unit(name string) time.Duration {
+	switch name {
+	case "ms":
+		return time.Millisecond
+	case "min":
+		return time.Minute
+	case "h":
+		return time.Hour
+	}
+	return time.Second
+}
+
+// moment reads a moment to come, at most ten years away.
+func moment(value, format, unitName string, now time.Time) (at time.Time, told bool) {
+	value = strings.TrimSpace(value)
+	if format == "rfc3339" {
+		at, told = date(value)
+		return bounded(at, now, told)
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil && !math.IsInf(n, 1) || math.IsNaN(n) || n <= 0 {
+		return time.Time{}, false
+	}
+	seconds := n * unit(unitName).Seconds()
+	if format == "at" {
+		seconds -= float64(now.UnixMilli()) / 1000
+	}
+	if seconds <= 0 {
+		return time.Time{}, false
+	}
+	return now.Add(time.Duration(min(seconds, maxLife.Seconds()) * float64(time.Second))), true
+}
+
+// date reads RFC 3339, and what servers send in its stead: no zone means UTC.
+func date(value string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999"} {
+		if t, err := time.Parse(layout, value); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func bounded(at, now time.Time, told bool) (time.Time, bool) {
+	switch {
+	case !told || !at.After(now):
+		return time.Time{}, false
+	case at.Sub(now) > maxLife:
+		return now.Add(maxLife), true
+	}
+	return at, true
+}
+
+// jwtExpiry reads exp of an access token that is a JWT. Nothing is proved by
+// it: it only says when to renew.
+func jwtExpiry(accessToken secret.Text, now time.Time) (time.Time, bool) {
+	parts := strings.Split(accessToken.Reveal(), ".")
+	if len(parts) != 3 {
+		return time.Time{}, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}, false
+	}
+	claims, err := parseObject(payload)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return moment(text(claims["exp"]), "at", "", now)
+}
+
+// scopes reads the granted scopes, separated by spaces or commas or as the
+// server does it, or an array. Absent or empty means as requested (RFC 6749
+// §5.1).
+func scopes(v any, own string, requested []string) (granted []string, given bool) {
 	separator := func(r rune) bool { return unicode.IsSpace(r) || r == ',' }
 	if slices.ContainsFunc(requested, func(s string) bool { return strings.Contains(s, ",") }) {
 		separator = unicode.IsSpace // a comma is part of a scope here
+	}
+	if own != "" {
+		separator = func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(own, r) }
 	}
 	var parts []string
 	switch v := v.(type) {

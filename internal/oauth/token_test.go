@@ -62,7 +62,7 @@ func TestTokenReplies(t *testing.T) {
 		{name: "nested parts", config: func(c *oauth.Config) {
 			c.Reply = oauth.ReplyPaths{AccessToken: "/data/0/accessToken", RefreshToken: "/data/0/a~1b~0c", ExpiresIn: "/ttl"}
 		}, body: `{"data":[{"accessToken":"a","a/b~c":"r"}],"ttl":5,"access_token":"other"}`, token: "a|r||", scopes: asked, life: 5 * time.Second, told: true},
-		{name: "success by rule", config: func(c *oauth.Config) { c.Reply = oauth.ReplyPaths{SuccessAt: "/ok", SuccessIs: "true"} },
+		{name: "success by rule", config: func(c *oauth.Config) { succeedsBy(c, "/ok", "true") },
 			body: `{"ok":true,"error":"none","access_token":"a"}`, token: "a|||", scopes: asked, life: never},
 		{name: "prototype names are just names", body: `{"__proto__":{"access_token":"evil"},"constructor":1,"access_token":"a"}`, token: "a|||", scopes: asked, life: never},
 		{name: "a long token", body: `{"access_token":"` + strings.Repeat("x", 60<<10) + `"}`, token: strings.Repeat("x", 60<<10) + "|||", scopes: asked, life: never},
@@ -92,7 +92,7 @@ func TestTokenReplies(t *testing.T) {
 
 func TestFailedTokenReplies(t *testing.T) {
 	page := "<!doctype html><title>Oops</title>"
-	slack := func(c *oauth.Config) { c.Reply = oauth.ReplyPaths{SuccessAt: "/ok", SuccessIs: "true"} }
+	slack := func(c *oauth.Config) { succeedsBy(c, "/ok", "true") }
 	for _, test := range []struct {
 		name   string
 		config func(*oauth.Config)
@@ -111,9 +111,13 @@ func TestFailedTokenReplies(t *testing.T) {
 		{name: "invalid_grant in another charset", status: 400, body: "{\"error\":\"invalid_grant\",\"error_description\":\"ung\xfcltig\"}", kind: oauth.Refused, words: "invalid_grant: ung\uFFFDltig"},
 		{name: "a known dialect", body: `{"error":"bad_verification_code"}`, kind: oauth.Refused, words: "bad_verification_code: "},
 		{name: "an error beside a token", body: `{"error":"invalid_grant","access_token":"a"}`, kind: oauth.Refused, words: "invalid_grant: "},
-		{name: "a dialect by the profile's rule", config: func(c *oauth.Config) { c.ErrorKinds = map[string]oauth.Kind{"invalid_request": oauth.Refused} },
+		{name: "a dialect by the profile's rule", config: func(c *oauth.Config) {
+			c.RefreshShape.Errors = []oauth.ErrorRule{{Rule: oauth.Rule{Status: 400, JSON: "/error", Equals: "invalid_request"}, Kind: oauth.Refused}}
+		},
 			status: 400, body: `{"error":"invalid_request"}`, kind: oauth.Refused, words: "invalid_request: "},
-		{name: "an empty 400 by the profile's rule", config: func(c *oauth.Config) { c.ErrorKinds = map[string]oauth.Kind{"": oauth.Refused} }, status: 400, kind: oauth.Refused, words: ": "},
+		{name: "an empty 400 by the profile's rule", config: func(c *oauth.Config) {
+			c.RefreshShape.Errors = []oauth.ErrorRule{{Rule: oauth.Rule{Status: 400}, Kind: oauth.Refused}}
+		}, status: 400, kind: oauth.Refused, words: ": "},
 		{name: "nested words by the profile's paths", config: func(c *oauth.Config) {
 			c.Reply = oauth.ReplyPaths{Error: "/data/code", ErrorDescription: "/data/text"}
 		}, body: `{"data":{"code":"invalid_grant","text":"gone"}}`, kind: oauth.Refused, words: "invalid_grant: gone"},
@@ -212,4 +216,9 @@ func TestMergeKeepsWhatARefreshLeavesOut(t *testing.T) {
 			equal(t, "scopes", merged.Scopes, test.scopes)
 		})
 	}
+}
+
+func succeedsBy(c *oauth.Config, pointer, equals string) {
+	c.TokenShape.Success = []oauth.Rule{{JSON: pointer, Equals: equals}}
+	c.RefreshShape.Success = c.TokenShape.Success
 }

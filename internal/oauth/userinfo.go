@@ -34,7 +34,7 @@ func (c Client) Userinfo(ctx context.Context, accessToken secret.Text, subject s
 	case err != nil:
 		return Claims{}, r.fail(Invalid, "the reply is not a JSON object")
 	case ReplyPaths{}.failed(doc):
-		return Claims{}, c.standard().refused(r, doc)
+		return Claims{}, ReplyPaths{}.refused(r, doc)
 	}
 	claims := c.Identity.claims(doc, r.body)
 	switch {
@@ -60,7 +60,7 @@ func (c Client) Check(req *http.Request, secrets ...secret.Text) (Claims, error)
 		return Claims{}, nil
 	}
 	if (ReplyPaths{}).failed(doc) {
-		return Claims{}, c.standard().refused(r, doc)
+		return Claims{}, ReplyPaths{}.refused(r, doc)
 	}
 	return c.Identity.claims(doc, r.body), nil
 }
@@ -72,7 +72,7 @@ func (c Client) ask(op Op, req *http.Request, secrets ...secret.Text) (reply, er
 		return r, err
 	}
 	doc, _ := parseObject(r.body)
-	e := c.standard().refused(r, doc)
+	e := ReplyPaths{}.refused(r, doc)
 	if r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
 		e.Kind = Refused // some servers answer a bad token with 403
 	}

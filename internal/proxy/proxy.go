@@ -36,21 +36,24 @@ import (
 
 // Config is what a Proxy works with.
 type Config struct {
-	Broker    *broker.Broker
-	Transport http.RoundTripper // guarded; pools connections; follows no redirect
-	Now       func() time.Time
-	Log       *slog.Logger
-	Self      string // our public host: what has come through us already is not sent on again
+	Broker *broker.Broker
+	Egress *egress.Egress
+	Now    func() time.Time
+	Log    *slog.Logger
+	Self   string // our public host: what has come through us already is not sent on again
 	// Problem answers with an error of ours.
 	Problem func(http.ResponseWriter, *http.Request, error)
 	// Offer adds a link to an error of a user who has not connected yet.
 	Offer func(*http.Request, store.Scope, behalf.Assistant, broker.Ask, error) error
+	// Record keeps the transcript of a call that failed.
+	Record func(behalf.Transcript)
 }
 
 // Proxy sends calls on. It is safe for concurrent use.
 type Proxy struct {
 	cfg     Config
 	via     string // RFC 9110 §7.6.3: by it we recognise what has come through us already
+	recent  recent
 	reverse *httputil.ReverseProxy
 }
 
@@ -59,7 +62,7 @@ func New(cfg Config) *Proxy {
 	p := &Proxy{cfg: cfg, via: fmt.Sprintf("1.1 bhf-%.6x", sha256.Sum256([]byte(cfg.Self)))}
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
-		Transport:      &sender{proxy: p, base: cfg.Transport},
+		Transport:      &sender{proxy: p},
 		ModifyResponse: clean,
 		ErrorHandler:   p.failed,
 		BufferPool:     &buffers{},
@@ -73,6 +76,7 @@ const (
 	headerUser       = "Behalf-User"
 	headerTenant     = "Behalf-Tenant"
 	headerConnection = "Behalf-Connection"
+	headerVariables  = "Behalf-Variables"
 	ourHeaders       = "Behalf-"
 	forwarded        = "X-Forwarded-"
 )
@@ -96,7 +100,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, db store.Scope, as
 // call is one proxied request.
 type call struct {
 	db      store.Scope
-	profile behalf.Profile
+	profile *behalf.Profile
 	good    broker.Good
 	asked   behalf.Call
 	out     behalf.Authorized
@@ -114,7 +118,7 @@ func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, ass
 	case strings.Contains(strings.Join(r.Header.Values("Via"), ","), p.via):
 		return nil, behalf.Errorf(behalf.CodeForbidden, "This call has come through Behalf already: the profile's API base URL leads back to it.")
 	}
-	a, err := db.Assistant(r.Context(), assistant)
+	a, err := db.HeldAssistant(r.Context(), assistant)
 	if err != nil {
 		return nil, err
 	}
@@ -122,25 +126,28 @@ func (p *Proxy) call(w http.ResponseWriter, r *http.Request, db store.Scope, ass
 		return nil, behalf.Errorf(behalf.CodeForbidden, "This assistant's policy does not allow calls of this method and path.")
 	}
 	ask := broker.Ask{Profile: profile, User: r.Header.Get(headerUser), Tenant: r.Header.Get(headerTenant), Connection: behalf.ConnectionID(r.Header.Get(headerConnection))}
-	found, connection, err := p.cfg.Broker.Find(r.Context(), db, a, ask)
-	if err != nil {
-		return nil, p.cfg.Offer(r, db, a, ask, err)
+	if ask.Variables, err = behalf.DecodeVariables(r.Header.Get(headerVariables)); err != nil {
+		return nil, err
 	}
-	good, err := p.cfg.Broker.Connection(r.Context(), db, connection)
+	ready, err := p.cfg.Broker.Use(r.Context(), db, a, ask)
 	if err != nil {
-		return nil, p.cfg.Offer(r, db, a, ask, err)
+		return nil, p.cfg.Offer(r, db, *a, ready.Named(ask), err)
 	}
-	c := &call{db: db, via: p.via, profile: found, good: good, asked: behalf.Call{Method: r.Method, Path: path, Query: r.URL.RawQuery}}
-	if c.out, err = found.Plan.Authorize(good.Values(found), c.asked, p.cfg.Now); err != nil {
+	good, err := ready.Good(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	c := &call{db: db, via: p.via, profile: ready.Profile, good: good, asked: behalf.Call{Method: r.Method, Path: path, Query: r.URL.RawQuery}}
+	if c.out, err = c.profile.Plan.Authorize(good.Values(*c.profile), c.asked, p.cfg.Now); err != nil {
 		return nil, err
 	}
 	if err := good.Inputs.MaySend(c.out.URL.String()); err != nil {
-		return nil, p.cfg.Offer(r, db, a, ask, err)
+		return nil, p.cfg.Offer(r, db, *a, ask, err)
 	}
 	if err := c.takeBody(w, r); err != nil {
 		return nil, err
 	}
-	db.Used(good.Connection, store.UseProxy)
+	db.Used(good.Connection, store.UseProxy, ask.User)
 	return c, nil
 }
 
@@ -212,10 +219,22 @@ func unreached(err error, secrets []secret.Text) error {
 	if e := (*behalf.Error)(nil); errors.As(err, &e) {
 		return e
 	}
+	if route := (*egress.RouteError)(nil); errors.As(err, &route) {
+		return &behalf.Error{Code: behalf.ConnectorCode(route.Code), Message: said(route), Err: errors.New(masked(err.Error(), secrets))}
+	}
 	if blocked := (*egress.BlockedError)(nil); errors.As(err, &blocked) {
 		return &behalf.Error{Code: behalf.CodeForbidden, Message: "The application's address may not be reached from here: " + blocked.Reason + ". An operator can allow it.", Err: err}
 	}
 	return &behalf.Error{Code: behalf.CodeProvider, Message: "The application could not be reached, or it broke off. It is not known whether the call was carried out.", Err: errors.New(masked(err.Error(), secrets))}
+}
+
+// said is the sentence of a connector's error, with what is not known where it is not.
+func said(e *egress.RouteError) string {
+	s := "The call did not go through: " + e.Reason + "."
+	if !e.Unsent {
+		s += " It is not known whether it was carried out."
+	}
+	return s
 }
 
 func masked(s string, secrets []secret.Text) string {

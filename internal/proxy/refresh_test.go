@@ -158,25 +158,30 @@ func TestWhatMeansThatTheTokenIsBad(t *testing.T) {
 	expired := `{"error":{"message":"expired"}}`
 	for _, c := range []struct {
 		name   string
-		rule   behalf.AuthErrorRule
+		rule   behalf.Rule
 		answer http.HandlerFunc
 		bad    bool
 	}{
-		{"a status", behalf.AuthErrorRule{Status: 403}, answer(403, "text/plain", "no"), true},
-		{"another status", behalf.AuthErrorRule{Status: 403}, answer(404, "text/plain", "no"), false},
-		{"a header that is there", behalf.AuthErrorRule{Header: "x-expired"}, answer(400, "text/plain", "no", "X-Expired", "1"), true},
-		{"a header with its value", behalf.AuthErrorRule{Header: "X-Expired", Equals: "yes"}, answer(400, "text/plain", "no", "X-Expired", "yes"), true},
-		{"a header with another value", behalf.AuthErrorRule{Header: "X-Expired", Equals: "yes"}, answer(400, "text/plain", "no", "X-Expired", "no"), false},
-		{"a value", behalf.AuthErrorRule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", expired), true},
-		{"a value without a status", behalf.AuthErrorRule{JSON: "/error/message", Equals: "expired"}, answer(200, "application/json", expired), true},
-		{"another value", behalf.AuthErrorRule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", `{"error":{"message":"forbidden"}}`), false},
-		{"a value that is there", behalf.AuthErrorRule{Status: 403, JSON: "/error"}, answer(403, "application/json", `{"error":"any"}`), true},
-		{"no JSON", behalf.AuthErrorRule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "text/html", expired), false},
-		{"half an object", behalf.AuthErrorRule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", expired[:20]), false},
-		{"a large answer", behalf.AuthErrorRule{JSON: "/error/message", Equals: "expired"}, answer(200, "application/json", `{"a":"`+strings.Repeat("x", 1<<17)+`"}`), false},
+		{"a status", behalf.Rule{Status: 403}, answer(403, "text/plain", "no"), true},
+		{"another status", behalf.Rule{Status: 403}, answer(404, "text/plain", "no"), false},
+		{"a header that is there", behalf.Rule{Header: "x-expired"}, answer(400, "text/plain", "no", "X-Expired", "1"), true},
+		{"a header with its value", behalf.Rule{Header: "X-Expired", Equals: "yes"}, answer(400, "text/plain", "no", "X-Expired", "yes"), true},
+		{"a header with another value", behalf.Rule{Header: "X-Expired", Equals: "yes"}, answer(400, "text/plain", "no", "X-Expired", "no"), false},
+		{"a value", behalf.Rule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", expired), true},
+		{"a value without a status", behalf.Rule{JSON: "/error/message", Equals: "expired"}, answer(200, "application/json", expired), true},
+		{"another value", behalf.Rule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", `{"error":{"message":"forbidden"}}`), false},
+		{"a value that is there", behalf.Rule{Status: 403, JSON: "/error"}, answer(403, "application/json", `{"error":"any"}`), true},
+		{"a part of a value, whatever its case", behalf.Rule{Status: 403, JSON: "/error/message", Contains: "TOKEN EXP"}, answer(403, "application/json", `{"error":{"message":"Your token expired."}}`), true},
+		{"a part of a header", behalf.Rule{Header: "WWW-Authenticate", Contains: "invalid_token"}, answer(403, "text/plain", "no", "WWW-Authenticate", `Bearer error="invalid_token"`), true},
+		{"a part of a text", behalf.Rule{Status: 403, Contains: "session has expired"}, answer(403, "text/html", "<p>Your session has expired</p>"), true},
+		{"a part of what is no text", behalf.Rule{Status: 403, Contains: "expired"}, answer(403, "image/png", "expired"), false},
+		{"a code within a success", behalf.Rule{Status: 200, JSON: "/errors/0/code", Equals: "602"}, answer(200, "application/json", `{"success":false,"errors":[{"code":"602"}]}`), true},
+		{"no JSON", behalf.Rule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "text/html", expired), false},
+		{"half an object", behalf.Rule{Status: 403, JSON: "/error/message", Equals: "expired"}, answer(403, "application/json", expired[:20]), false},
+		{"a large answer", behalf.Rule{JSON: "/error/message", Equals: "expired"}, answer(200, "application/json", `{"a":"`+strings.Repeat("x", 1<<17)+`"}`), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t, func(d *behalf.Definition) { d.AuthError = []behalf.AuthErrorRule{c.rule} })
+			s := newStage(t, func(d *behalf.Definition) { d.AuthError = []behalf.Rule{c.rule} })
 			s.refuses(c.answer)
 			a := s.call("GET", "/x", nil)
 			if c.bad != (a.Body == "fine") || c.bad != (s.Sim.Stats().Refreshes == 1) {

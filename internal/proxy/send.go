@@ -14,21 +14,23 @@ import (
 // credential.
 type sender struct {
 	proxy *Proxy
-	base  http.RoundTripper
 }
 
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := req.Context().Value(callKey{}).(*call)
-	res, err := s.base.RoundTrip(req)
+	began := s.proxy.cfg.Now()
+	base := s.proxy.cfg.Egress.Via(c.profile.ConnectorName()).Transport()
+	res, err := base.RoundTrip(req)
 	if err != nil || !c.refused(res) || !c.repeatable(req) {
-		return res, err
+		return s.proxy.watch(c, req, res, err, began)
 	}
 	newer, ok := s.renew(req, c)
 	if !ok {
-		return res, nil
+		return s.proxy.watch(c, req, res, nil, began)
 	}
 	drain(res.Body)
-	return s.base.RoundTrip(newer)
+	res, err = base.RoundTrip(newer)
+	return s.proxy.watch(c, newer, res, err, began)
 }
 
 // renew returns the request with a newer credential, if there is one.
@@ -37,7 +39,8 @@ func (s *sender) renew(req *http.Request, c *call) (*http.Request, bool) {
 	if err != nil {
 		return nil, false
 	}
-	out, err := c.profile.Plan.Authorize(good.Values(c.profile), c.asked, s.proxy.cfg.Now)
+	good.Stored, good.Sent, good.For = c.good.Stored, c.good.Sent, c.good.For
+	out, err := c.profile.Plan.Authorize(good.Values(*c.profile), c.asked, s.proxy.cfg.Now)
 	if err != nil {
 		return nil, false
 	}
@@ -62,51 +65,47 @@ func (c *call) refused(res *http.Response) bool {
 	if res.StatusCode == http.StatusUnauthorized {
 		return true
 	}
+	var answer *oauth.Answer
 	for _, rule := range c.profile.Plan.AuthError {
-		if matches(rule, res) {
+		switch {
+		case rule.Status != 0 && rule.Status != res.StatusCode:
+			continue
+		case rule.JSON != "" && !strings.Contains(res.Header.Get("Content-Type"), "json"):
+			continue
+		case answer == nil:
+			answer = &oauth.Answer{Status: res.StatusCode, Header: res.Header}
+		}
+		if looksInside(rule) && answer.Body == nil {
+			if answer.Body = head(res); answer.Body == nil {
+				continue
+			}
+		}
+		if rule.OAuth().Holds(answer) {
 			return true
 		}
 	}
 	return false
 }
 
-func matches(rule behalf.AuthErrorRule, res *http.Response) bool {
-	switch {
-	case rule.Status != 0 && rule.Status != res.StatusCode:
-		return false
-	case rule.Header != "" && !hasHeader(res.Header, rule.Header, rule.Equals, rule.JSON == ""):
-		return false
-	case rule.JSON != "":
-		return hasValue(res, rule.JSON, rule.Equals)
-	}
-	return rule.Status != 0 || rule.Header != ""
+// looksInside reports whether a rule is about the answer's body.
+func looksInside(r behalf.Rule) bool {
+	return r.JSON != "" || r.Header == "" && (r.Equals != "" || r.Contains != "")
 }
 
-func hasHeader(h http.Header, name, equals string, compare bool) bool {
-	values, ok := h[http.CanonicalHeaderKey(name)]
-	if !ok || !compare || equals == "" {
-		return ok
+// head returns the whole body of a small answer and puts it back, nil for one
+// that is too large, or is no JSON or text: those are streamed.
+func head(res *http.Response) []byte {
+	kind := res.Header.Get("Content-Type")
+	readable := strings.Contains(kind, "json") || strings.HasPrefix(kind, "text/") && !strings.HasPrefix(kind, "text/event-stream")
+	if !readable || res.ContentLength > maxErrorBody || res.Header.Get("Content-Encoding") != "" {
+		return nil
 	}
-	for _, v := range values {
-		if v == equals {
-			return true
-		}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	res.Body = restored{io.MultiReader(bytes.NewReader(body), res.Body), res.Body}
+	if err != nil || len(body) == maxErrorBody {
+		return nil
 	}
-	return false
-}
-
-// hasValue looks into the beginning of the answer and puts it back.
-func hasValue(res *http.Response, pointer, equals string) bool {
-	if !strings.Contains(res.Header.Get("Content-Type"), "json") {
-		return false
-	}
-	head, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	res.Body = restored{io.MultiReader(bytes.NewReader(head), res.Body), res.Body}
-	if err != nil || len(head) == maxErrorBody {
-		return false
-	}
-	value, ok := oauth.TextAt(head, pointer)
-	return ok && (equals == "" || value == equals)
+	return body
 }
 
 type restored struct {

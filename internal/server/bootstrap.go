@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/behalf-dev/behalf"
+	"github.com/behalf-dev/behalf/internal/console"
 )
 
 // FirstKey makes an owner's key for a database that has no key at all, and
@@ -33,4 +34,26 @@ func (s *Server) FirstKey(ctx context.Context) (string, error) {
 		err = closed
 	}
 	return name, err
+}
+
+// SetUpLink returns the link by which the first owner comes into the console,
+// and "" where there is anybody already.
+func (s *Server) SetUpLink(ctx context.Context) (string, error) {
+	link, err := s.db.As(behalf.System("first start")).SetUp(ctx)
+	if err != nil || link.Empty() {
+		return "", err
+	}
+	return console.Link(s.public, link), nil
+}
+
+// DemoLink returns the link by which anybody who has it comes into the console
+// as an owner who is made for that.
+func (s *Server) DemoLink(ctx context.Context) (string, error) {
+	db := s.db.As(behalf.System("demo"))
+	m, _, err := db.InviteMember(ctx, behalf.Member{Email: "owner@demo.example", Name: "Demo Owner", Role: behalf.RoleOwner})
+	if err != nil {
+		return "", err
+	}
+	link, err := db.LinkMember(ctx, m.ID, behalf.LinkSignIn)
+	return console.Link(s.public, link), err
 }

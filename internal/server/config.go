@@ -2,19 +2,17 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/behalf-dev/behalf/internal/console"
 	"github.com/behalf-dev/behalf/internal/secret"
-	"github.com/behalf-dev/behalf/internal/vault"
 )
 
 // Config is what an operator decides.
@@ -23,12 +21,24 @@ type Config struct {
 	PublicURL    string         // as browsers and providers reach us; empty: the listener's, on loopback only
 	DataDir      string         // root key and, by default, the SQLite database
 	Database     string         // sqlite:PATH or postgres://…; empty: DataDir's behalf.db
-	RootKey      secret.Text    // instead of DataDir's root.key
+	RootKey      secret.Text    // instead of DataDir's root.key: the key itself, or the URI of a key that holds it (package kms)
+	KMSToken     secret.Text    // for Vault or OpenBao
+	KMSWait      time.Duration  // how long a key management service that is away at start is asked again; default 5 s
 	AllowPrivate []netip.Prefix // private addresses that profiles may reach
+	Grace        time.Duration  // for how long tokens that are good are given out without the database; default 5 minutes, below zero: not at all
+	AuditKeep    time.Duration  // how long audit lines are kept; 0: for ever
+	AuditLines   int64          // how many audit lines are kept; 0: all
+	SSO          console.SSO    // single sign-on to the console
+	OnDemand     bool           // tokens are renewed when somebody asks for them, not before
+	Catalog      fs.FS          // known applications of the operator's own, beside those in the binary; nil: none
 	StopTimeout  time.Duration  // default 35 s: longer than a request to a provider may take
 	Version      string
 	Log          *slog.Logger
 	Now          func() time.Time // default time.Now: the one place where it is called
+
+	// Where this node listens for other nodes of the same database, and where these
+	// reach it; both have defaults that fit one machine or one network.
+	InternalListen, InternalAddress string
 }
 
 func (c Config) checked() (Config, error) {
@@ -38,13 +48,63 @@ func (c Config) checked() (Config, error) {
 	if c.Database == "" {
 		c.Database = "sqlite:" + filepath.Join(c.DataDir, "behalf.db")
 	}
+	if c.KMSWait == 0 {
+		c.KMSWait = 5 * time.Second
+	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 35 * time.Second
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return c, nil
+	if c.InternalListen == "" {
+		c.InternalListen = c.internalListen()
+	}
+	return c, c.SSO.Check()
+}
+
+func (c Config) ownProviders() []fs.FS {
+	if c.Catalog == nil {
+		return nil
+	}
+	return []fs.FS{c.Catalog}
+}
+
+// internalListen is where other nodes are listened for: on one machine, that
+// machine alone; with PostgreSQL wherever the server itself is reached.
+func (c Config) internalListen() string {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil || strings.HasPrefix(c.Database, "sqlite:") {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, "0")
+}
+
+// internalAddress is what other nodes are told: a listener on all addresses has
+// none of its own, so it is the first that others can reach.
+func (c Config) internalAddress(listening net.Addr) string {
+	at, err := netip.ParseAddrPort(listening.String())
+	if c.InternalAddress != "" || err != nil {
+		return c.InternalAddress
+	}
+	if !at.Addr().IsUnspecified() {
+		return at.String()
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	best := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port())
+	for _, a := range own {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil || !p.Addr().IsGlobalUnicast() {
+			continue
+		}
+		if best.Addr().IsLoopback() || p.Addr().Is4() && !best.Addr().Is4() {
+			best = netip.AddrPortFrom(p.Addr(), at.Port())
+		}
+	}
+	return best.String()
 }
 
 // publicURL checks the operator's, or makes one of the listener's address. By
@@ -74,32 +134,3 @@ func isLoopback(host string) bool {
 }
 
 func (c Config) rootKeyFile() string { return filepath.Join(c.DataDir, "root.key") }
-
-// rootKey returns the operator's key, or makes one for a database that has no
-// keyring yet. A database that has one is never given another key.
-func (c Config) rootKey(keyring bool) (vault.RootKey, error) {
-	if !c.RootKey.Empty() {
-		return vault.ParseRootKey(c.RootKey)
-	}
-	if c.DataDir == "" {
-		return vault.RootKey{}, errors.New("no root key: set BEHALF_ROOT_KEY, or --data to where root.key is")
-	}
-	key, err := vault.LoadRootKey(c.rootKeyFile())
-	switch {
-	case err == nil || !errors.Is(err, fs.ErrNotExist):
-		return key, err
-	case keyring:
-		return key, fmt.Errorf("the database is sealed with a root key, and there is none at %s: put back the file that this database was made with; a new key could not open it", c.rootKeyFile())
-	}
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return key, fmt.Errorf("make the data directory: %w", err)
-	}
-	key, err = vault.CreateRootKey(c.rootKeyFile())
-	if errors.Is(err, fs.ErrExist) {
-		return vault.LoadRootKey(c.rootKeyFile()) // another node made it a moment ago
-	}
-	if err == nil {
-		c.Log.Warn("made a root key: back it up apart from the database, without it nothing can be opened", "file", c.rootKeyFile())
-	}
-	return key, err
-}

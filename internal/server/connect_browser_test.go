@@ -54,9 +54,10 @@ func TestALinkIsGoodOnce(t *testing.T) {
 		s.shows(of, b.get(of.link), again)
 		s.shows(of, b.post(of.link, nil), again)
 		s.shows(of, b.post(of.link, values("decline", "yes")), again)
-		s.shows(of, b.get(back), again) // the callback, reloaded
+		s.connected(of, b.get(back)) // the callback, reloaded: what the page said is still so
 		s.shows(of, b.get(with(back, "code", "", "error", "access_denied")), again)
 		s.shows(of, s.browser().get(of.link), again)
+		s.shows(of, s.browser().get(back), outcome{http.StatusForbidden, saysOther, "connected", "", ""})
 		if got := s.connections(of); len(got) != 1 || got[0].Generation != first.Generation || got[0].Status != "active" {
 			s.t.Errorf("the connections are %+v", got)
 		}
@@ -129,7 +130,10 @@ func TestTwoTabsDoNotSpoilEachOther(t *testing.T) {
 		of := s.begin(s.Profile)
 		left, right := b.agrees(b.presses(of)), b.agrees(b.presses(of))
 		s.connected(of, b.get(left))
-		s.shows(of, b.get(right), outcome{http.StatusGone, saysUsed, "connected", "", ""})
+		s.connected(of, b.get(right))
+		if n := s.Sim.Stats(); n.Exchanges != 1 || len(s.connections(of)) != 1 {
+			s.t.Errorf("%d exchanges, %d connections", n.Exchanges, len(s.connections(of)))
+		}
 	})
 	t.Run("of two sessions", func(t *testing.T) {
 		s := s.in(t)
@@ -160,13 +164,11 @@ func TestManyCallbacksAtOnceMakeOneExchange(t *testing.T) {
 				s.connected(of, p)
 			case http.StatusConflict:
 				s.shows(of, p, outcome{http.StatusConflict, saysBusy, "connected", "", ""})
-			case http.StatusGone:
-				s.shows(of, p, outcome{http.StatusGone, saysUsed, "connected", "", ""})
 			default:
 				s.t.Errorf("status %d: %s", p.Status, p.text)
 			}
 		}
-		if n := s.Sim.Stats(); won != 1 || n.Exchanges != 1 || len(s.connections(of)) != 1 {
+		if n := s.Sim.Stats(); won == 0 || n.Exchanges != 1 || len(s.connections(of)) != 1 {
 			s.t.Errorf("%d won, %d exchanges, %d connections", won, n.Exchanges, len(s.connections(of)))
 		}
 	})
@@ -356,7 +358,7 @@ func TestAState(t *testing.T) {
 		back := b.agrees(b.presses(of))
 		s.connected(of, b.get(back))
 		fresh := b.agrees(b.presses(s.begin(s.Profile)))
-		s.shows(of, b.get(with(fresh, "state", param(back, "state"))), outcome{http.StatusGone, saysUsed, "connected", "", ""})
+		s.connected(of, b.get(with(fresh, "state", param(back, "state"))))
 		if got := s.connections(of); len(got) != 1 || got[0].Generation != 1 {
 			t.Errorf("the connections are %+v", got)
 		}
@@ -516,6 +518,23 @@ func (s *stage) eventually(what string, is func() bool) {
 	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("did not come: %s", what)
+		}
+	}
+}
+
+func TestAnAddressThatIsNoneIsAPageForPeopleAndAProblemForPrograms(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, servertest.Setup{})
+	for accepts, kind := range map[string]string{
+		"text/html,application/xhtml+xml,*/*;q=0.8": "text/html; charset=utf-8",
+		"*/*": "application/problem+json", "": "application/problem+json",
+	} {
+		got := s.Do("", http.MethodGet, "/nothing", nil, "Accept", accepts)
+		if got.Status != http.StatusNotFound || got.Header.Get("Content-Type") != kind {
+			t.Errorf("%q is answered with %d %s", accepts, got.Status, got.Header.Get("Content-Type"))
+		}
+		if kind == "text/html; charset=utf-8" && (!strings.Contains(got.Body, "<h1>We don’t know this link</h1>") || got.Header.Get("Content-Security-Policy") == "") {
+			t.Errorf("the page is %s", got.Body)
 		}
 	}
 }

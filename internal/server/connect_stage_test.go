@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +26,18 @@ import (
 	"github.com/behalf-dev/behalf/internal/testdb"
 )
 
-func TestMain(m *testing.M) { testdb.Main(m) }
+func TestMain(m *testing.M) {
+	file, err := trustTestServers()
+	if err == nil {
+		err = nameTestServers()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	code := testdb.Run(m)
+	_ = os.Remove(file)
+	os.Exit(code)
+}
 
 // stage is a server with a provider, on which people connect. Its profile asks
 // for no OpenID, but knows the issuer and expects iss.
@@ -449,7 +462,11 @@ func challenge(verifier string) string {
 
 // sweep does once what the server does every half minute.
 func (s *stage) sweep() error {
-	return connect.New(connect.Config{DB: s.DB, Log: slog.New(slog.DiscardHandler)}).Sweep(s.t.Context())
+	public, err := url.Parse(s.URL)
+	if err != nil {
+		return err
+	}
+	return connect.New(connect.Config{DB: s.DB, PublicURL: public, Log: slog.New(slog.DiscardHandler)}).Sweep(s.t.Context())
 }
 
 // untouched checks that the provider was asked for nothing since the switch

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -8,7 +10,10 @@ import (
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/api"
+	"github.com/behalf-dev/behalf/internal/connect"
+	"github.com/behalf-dev/behalf/internal/console"
 	"github.com/behalf-dev/behalf/internal/look"
+	"github.com/behalf-dev/behalf/internal/tunnel"
 )
 
 // routes is everything that is served. The proxy is taken out before the mux,
@@ -17,18 +22,30 @@ func (s *Server) routes() http.Handler {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /connect/{link}", s.connect.Open)
 	pages.HandleFunc("POST /connect/{link}", s.connect.Continue)
+	pages.HandleFunc("GET /own/{link}", s.connect.OwnPage)
+	pages.HandleFunc("POST /own/{link}", s.connect.OwnEnd)
 	pages.HandleFunc("GET /callback/{profile}", s.connect.Callback)
 	pages.HandleFunc("GET /callback/{profile}/{$}", s.connect.Callback)
 	pages.HandleFunc("POST /callback/{profile}", s.connect.Fragment)
+	pages.HandleFunc("POST /callback/{profile}/choose", s.connect.Choose)
 
 	mux := http.NewServeMux()
 	guarded := http.NewCrossOriginProtection().Handler(pages)
+	mux.HandleFunc("GET /connect/{link}/status", s.connect.Status)
+	mux.HandleFunc("GET /brand/{file}", s.connect.Brand)
+	mux.HandleFunc("GET /connect.js", connect.Script)
+	mux.HandleFunc("GET /connect.d.ts", connect.Script)
+	mux.Handle("/own/", guarded)
 	mux.Handle("/connect/", guarded)
 	mux.Handle("/callback/", guarded)
 	mux.Handle("/v1/", s.api)
 	mux.Handle("GET /openapi.json", s.api)
 	mux.Handle("GET /docs", api.Docs(s.api))
-	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusSeeOther))
+	mux.Handle(console.Prefix, s.console)
+	mux.Handle(console.Prefix+"/", s.console)
+	mux.Handle("GET /{$}", http.RedirectHandler(console.Prefix, http.StatusSeeOther))
+	mux.Handle("GET "+tunnel.PathTunnel, s.into.hub)
+	mux.HandleFunc("POST "+tunnel.PathEnrol, s.enrol)
 	mux.Handle(look.Prefix, look.Handler())
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, look.URL("favicon.svg"), http.StatusFound)
@@ -51,9 +68,14 @@ func (s *Server) outer(mux http.Handler) http.Handler {
 		}
 		// A slow sender may hold a proxied upload as long as it likes once the call
 		// is allowed (proxy.Serve), but nothing before that.
-		_ = http.NewResponseController(w).SetReadDeadline(began.Add(30 * time.Second))
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second)) // the kernel's clock, not the one that tests move
 		if assistant, profile, path, ok := proxied(r.URL.EscapedPath()); ok {
 			s.call(seen, r, assistant, profile, path)
+			return
+		}
+		if assistant, ok := tokenRead(r); ok { // the most frequent request of all takes the shortest way
+			r.Pattern = "POST /v1/assistants/{assistant}/token"
+			s.api.Token(seen, r, assistant)
 			return
 		}
 		mux.ServeHTTP(seen, r)
@@ -74,7 +96,21 @@ func (s *Server) done(w *status, r *http.Request, began time.Time) {
 		}
 		plain(w, http.StatusInternalServerError, "Something went wrong on our side. It was logged.\n")
 	}
+	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
 	s.log.Debug("request", "method", r.Method, "pattern", r.Pattern, "status", w.code, "took", s.cfg.Now().Sub(began))
+}
+
+// tokenRead returns the assistant of a plainly written POST …/token; the mux has
+// the others.
+func tokenRead(r *http.Request) (assistant string, ok bool) {
+	if r.Method != http.MethodPost || r.URL.RawPath != "" {
+		return "", false
+	}
+	path, ours := strings.CutPrefix(r.URL.Path, "/v1/assistants/")
+	assistant, ends := strings.CutSuffix(path, "/token")
+	return assistant, ours && ends && assistant != "" && !strings.ContainsAny(assistant, "/.")
 }
 
 const proxyMark = "/proxy/"
@@ -107,15 +143,29 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, assistant, profile
 
 // ready answers whether this node can do its work.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	if err := s.db.Ping(r.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	err := s.db.Ping(ctx)
+	since, left := s.db.Without()
+	switch {
+	case err == nil:
+		plain(w, http.StatusOK, "ready\n")
+	case left > 0: // to take this node out would take from everybody what it still can do
+		s.log.Warn("without the database", "since", since, "left", left, "err", err)
+		plain(w, http.StatusOK, "degraded: the database does not answer; tokens that are good are given out for another "+left.Round(time.Second).String()+"\n")
+	default:
 		s.log.Warn("not ready", "err", err)
 		plain(w, http.StatusServiceUnavailable, "the database does not answer\n")
-		return
 	}
-	plain(w, http.StatusOK, "ready\n")
 }
 
+// unknown answers an address that is none: a person with a page, a program with
+// a problem.
 func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		connect.Unknown(w, r)
+		return
+	}
 	s.api.WriteProblem(w, r, behalf.Errorf(behalf.CodeNotFound, "There is no such page. The API is described at /docs."))
 }
 

@@ -335,8 +335,12 @@ func TestAStopThatTakesTooLongCuts(t *testing.T) {
 func TestReadinessFollowsTheDatabase(t *testing.T) {
 	s := servertest.New(t, servertest.Setup{})
 	must(t, s.DB.Close())
+	if a := s.Do("", "GET", "/readyz", nil); a.Status != 200 || !strings.Contains(string(a.Body), "degraded") {
+		t.Errorf("/readyz while tokens are given out without it: status %d, %s", a.Status, a.Body)
+	}
+	s.Clock.Advance(6 * time.Minute)
 	if a := s.Do("", "GET", "/readyz", nil); a.Status != 503 {
-		t.Errorf("/readyz: status %d", a.Status)
+		t.Errorf("/readyz after the grace: status %d", a.Status)
 	}
 	if a := s.Do("", "GET", "/healthz", nil); a.Status != 200 {
 		t.Errorf("/healthz: status %d", a.Status)

@@ -44,6 +44,7 @@ type authorization struct {
 	challenge    string
 	prompt       []string
 	loginHint    string
+	online       bool // no refresh token is asked for as a dialect wants it
 }
 
 // refusal is why an authorization request was not followed. Without a redirect
@@ -61,7 +62,7 @@ func (s *Simulator) read(q url.Values) (authorization, *refusal) {
 	}
 	a.responseType, a.state, a.nonce = q.Get("response_type"), q.Get("state"), q.Get("nonce")
 	a.challenge, a.loginHint = q.Get("code_challenge"), q.Get("login_hint")
-	a.prompt = strings.Fields(q.Get("prompt"))
+	a.prompt, a.online = strings.Fields(q.Get("prompt")), q.Has(online)
 	scope, known := s.scopes(q.Get("scope"))
 	a.scope = s.orDefault(scope)
 	set := s.settings()
@@ -74,9 +75,11 @@ func (s *Simulator) read(q url.Values) (authorization, *refusal) {
 		return a, &refusal{"unsupported_response_type", "only the response type code is supported"}
 	case !known:
 		return a, &refusal{"invalid_scope", "a requested scope does not exist"}
+	case a.challenge != "" && set.PKCERefused:
+		return a, &refusal{"invalid_request", "the parameter code_challenge is not known here"}
 	case a.challenge != "" && q.Get("code_challenge_method") != "S256":
 		return a, &refusal{"invalid_request", "code_challenge_method must be S256"}
-	case a.challenge == "" && a.responseType == "code" && !set.PKCEOptional:
+	case a.challenge == "" && a.responseType == "code" && !set.PKCEOptional && !set.PKCERefused && set.Dialect.pkce() != "off":
 		return a, &refusal{"invalid_request", "code_challenge is missing"}
 	}
 	return a, nil
@@ -232,6 +235,9 @@ func (s *Simulator) back(w http.ResponseWriter, r *http.Request, a authorization
 	}
 	if sw.WrongIss {
 		out.Set("iss", "https://issuer.invalid")
+	}
+	if sw.Dialect != nil {
+		out = sw.Dialect.callbackIn(out)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")

@@ -8,11 +8,19 @@
 // the reuse of one for theft. Endpoints: /authorize, /token, /userinfo,
 // /introspect (RFC 7662), /revoke (RFC 7009), /jwks and both /.well-known/
 // documents. The API below /api/: me, notes, notes/{id}, echo, stream?n=&ms=,
-// bytes?n=, upload, slow?ms=, redirect?to=.
+// bytes?n=, upload, slow?ms=, redirect?to=. Some of it is below /keyed/ for an API
+// key and below /login/ for HTTP Basic.
 //
 // Other processes steer it by JSON: GET and PUT /_simulator/switches, POST
 // /_simulator/reset, POST /_simulator/redirect-uris {client_id, redirect_uri}, GET
-// /_simulator/stats (?grants=false), GET /_simulator/log.
+// /_simulator/stats (?grants=false), GET /_simulator/log, and POST
+// /_simulator/expire, which ends every access token there is.
+//
+// What real providers demand and say differently from the RFCs is no switch each
+// but one table, the Dialect: which routes there are, what each demands (and
+// refuses to do without) and how it answers. {"dialect": {"routes": [{"at": "POST
+// /oauth/token", "does": "code", "wants": {"body": "json"}}]}} makes a provider
+// that takes codes as JSON, there and nowhere else.
 //
 // The switches, by JSON name. "n" is a number, "t" a text, otherwise true or
 // false. A switch under "settings" is a manner of the provider and lasts; the
@@ -23,7 +31,7 @@
 //	Token endpoint, nothing is issued (the first that is on answers)
 //	token_hang                    no answer until the client gives up
 //	token_reset                   the connection is reset
-//	answer                        {"status", "content_type", "body"} is the answer
+//	answer                        {"status", "content_type", "headers", "body"} is the answer
 //	redirect_token_endpoint       t: 307 to this address; /token/moved works and counts who follows
 //	rate_limit                    t: 429 with this Retry-After; date (in 30 s), absurd (ten years), none
 //	unavailable                   t: 503 with HTML and Retry-After as above
@@ -107,7 +115,11 @@
 //	no_login                      t: this user is signed in and agrees to everything, without pages
 //	basic_raw                     HTTP Basic is not form-encoded
 //	pkce_optional                 an authorization request needs no code_challenge
+//	pkce_refused                  an authorization request must have no code_challenge
+//	client_auth                   t: basic or post: a client that authenticates in the other way is refused
+//	clock_offset_seconds          n: its clock is so far ahead, in ID tokens and in the header Date
 //	implicit                      response_type=token (RFC 6749 §4.2) is answered
 //	id_token_es256                ID tokens are signed with ES256 instead of RS256
+//	dialect                       how the provider wants to be spoken to and answers: see Dialect
 //	log                           requests are kept for /_simulator/log, the newest 1000, secrets hashed
 package simulator

@@ -82,6 +82,9 @@ func answerWith(_ *Simulator, w http.ResponseWriter, _ *http.Request, sw *Switch
 	if a.Status == 0 {
 		a.Status = http.StatusOK
 	}
+	for name, value := range a.Headers {
+		w.Header().Set(name, value)
+	}
 	write(w, a.Status, a.ContentType, []byte(a.Body))
 }
 

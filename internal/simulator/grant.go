@@ -37,9 +37,19 @@ type grant struct {
 	pair       pair
 	committed  time.Time // when the newest access token was issued
 	rotated    time.Time // when the newest refresh token was issued
+	issued     string    // digest of the newest refresh token
+	by         string    // the User-Agent that it was issued to
 	duplicates int
+	forgiven   int          // of these
 	refused    bool         // by spurious_invalid_grant_once
 	withdrawn  map[int]bool // access tokens revoked one by one
+	expired    int          // generation up to which access tokens are ended by Expire
+
+	online   bool           // brings no refresh token
+	audience map[int]string // whom an access token is for, by generation
+	whom     string         // what a refresh keeps to: the audience of a second pair
+	twin     *grant         // of a dialect's second pair
+	ended    []string       // kinds of token that were revoked in order
 }
 
 // pair is what one commit hands out.
@@ -67,7 +77,7 @@ func (g *grant) revoke() bool {
 
 // keep files a new grant.
 func (s *Simulator) keep(g *grant) *grant {
-	g.id = random()
+	g.id, g.audience = random(), map[int]string{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grants[g.id] = g
@@ -97,15 +107,16 @@ func (s *Simulator) issue(g *grant, scope scopeSet, rotate bool) pair {
 		g.rotated = now
 	}
 	g.pair = pair{scope: scope, generation: g.access}
-	g.pair.access = s.accessToken(g, scope, now.Add(s.cfg.AccessTokenTTL))
+	g.pair.access = s.accessToken(g, g.access, scope, now.Add(s.cfg.AccessTokenTTL))
 	if g.refresh > 0 {
 		g.pair.refresh = s.refreshToken(g)
+		g.issued = digest(g.pair.refresh)
 	}
 	return g.pair
 }
 
 // renew answers a refresh request for the token of generation presented.
-func (s *Simulator) renew(g *grant, presented int, scope scopeSet, sw *Switches) (pair, *oauthError) {
+func (s *Simulator) renew(g *grant, presented int, scope scopeSet, sw *Switches, by string) (pair, *oauthError) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := s.cfg.Now()
@@ -122,6 +133,7 @@ func (s *Simulator) renew(g *grant, presented int, scope scopeSet, sw *Switches)
 			return pair{}, invalidGrant("the refresh token was used before; the grant is revoked")
 		}
 		s.counts.Load().graceReplays.Add(1)
+		g.forgiven++
 		if !sw.GraceNewPair {
 			return g.pair, nil
 		}
@@ -133,14 +145,15 @@ func (s *Simulator) renew(g *grant, presented int, scope scopeSet, sw *Switches)
 		g.refused = true
 		return pair{}, invalidGrant("the refresh token is invalid")
 	}
+	g.by = by
 	return s.issue(g, scope, !sw.keepsRefreshToken()), nil
 }
 
 // accessToken makes acorn_at_<grant>.<generation>.<expiry>.<scopes>.<mac>.
-func (s *Simulator) accessToken(g *grant, scope scopeSet, expires time.Time) string {
+func (s *Simulator) accessToken(g *grant, generation int, scope scopeSet, expires time.Time) string {
 	b := make([]byte, 0, 80)
 	b = append(append(b, accessPrefix...), g.id...)
-	b = strconv.AppendInt(append(b, '.'), int64(g.access), 36)
+	b = strconv.AppendInt(append(b, '.'), int64(generation), 36)
 	b = strconv.AppendInt(append(b, '.'), expires.Unix(), 36)
 	b = strconv.AppendUint(append(b, '.'), uint64(scope), 36)
 	sum := s.sum(string(b))
@@ -205,7 +218,7 @@ func (s *Simulator) good(o opened, sw *Switches) bool {
 	defer g.mu.Unlock()
 	now := s.cfg.Now()
 	switch {
-	case g.revoked:
+	case g.revoked, o.access && o.generation <= g.expired:
 		return false
 	case !o.access:
 		ttl := s.cfg.RefreshTokenTTL
@@ -290,7 +303,7 @@ func (s *Simulator) redeem(c *client, value, redirectURI, verifier string) (*gra
 	case !verifies(k.challenge, verifier):
 		return nil, invalidGrant("the code_verifier does not match the code_challenge")
 	}
-	k.grant = &grant{id: random(), client: c, user: k.user, scope: k.scope, nonce: k.nonce, authTime: k.authTime}
+	k.grant = &grant{id: random(), client: c, user: k.user, scope: k.scope, nonce: k.nonce, authTime: k.authTime, online: k.online, audience: map[int]string{}}
 	s.grants[k.grant.id] = k.grant
 	return k.grant, nil
 }

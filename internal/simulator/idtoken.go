@@ -64,7 +64,7 @@ func (s *Simulator) jwks(w http.ResponseWriter, _ *http.Request) {
 
 // idToken makes the ID token of an answer (OpenID Connect Core §2, §12.2).
 func (s *Simulator) idToken(q tokenRequest, out issued, refreshing bool) string {
-	now := s.cfg.Now()
+	now := s.cfg.Now().Add(time.Duration(q.sw.ClockOffsetSeconds) * time.Second)
 	claims := map[string]any{
 		"iss": s.issuer(q.http), "sub": out.grant.subject(), "aud": q.client.ID, "azp": q.client.ID,
 		"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "auth_time": out.grant.authTime.Unix(),

@@ -73,16 +73,17 @@ func DefaultScopes() []Scope {
 // Simulator is a provider in one http.Handler. All its methods may be called at
 // any time from anywhere.
 type Simulator struct {
-	cfg     Config
-	mux     *http.ServeMux
-	keys    keys
-	mac     []byte // authenticates tokens and forms
-	armed   atomic.Pointer[armed]
-	arming  sync.Mutex
-	counts  atomic.Pointer[counts]
-	log     requestLog
-	clients map[string]*client
-	users   map[string]*User
+	cfg      Config
+	mux      *http.ServeMux
+	keys     keys
+	mac      []byte // authenticates tokens and forms
+	armed    atomic.Pointer[armed]
+	arming   sync.Mutex
+	counts   atomic.Pointer[counts]
+	log      requestLog
+	refusals refusals
+	clients  map[string]*client
+	users    map[string]*User
 
 	mu     sync.RWMutex
 	grants map[string]*grant
@@ -139,6 +140,7 @@ func (s *Simulator) Reset() {
 	s.Set(Switches{})
 	s.counts.Store(&counts{})
 	s.log.clear()
+	s.refusals.clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grants = map[string]*grant{}
@@ -161,6 +163,16 @@ func (s *Simulator) AddRedirectURI(clientID, uri string) error {
 	return nil
 }
 
+// Expire ends every access token that was issued until now, as a provider does
+// without telling.
+func (s *Simulator) Expire() {
+	for _, g := range s.allGrants() {
+		g.mu.Lock()
+		g.expired = g.access
+		g.mu.Unlock()
+	}
+}
+
 // Disconnect revokes every grant that the user gave the client, as a person
 // does on the provider's own page, and returns how many there were.
 func (s *Simulator) Disconnect(clientID, userName string) int {
@@ -181,6 +193,7 @@ func (s *Simulator) routes() *http.ServeMux {
 	m.HandleFunc("GET /{$}", s.home)
 	m.HandleFunc("GET /style.css", asset("pages/style.css", "text/css; charset=utf-8"))
 	m.HandleFunc("GET /acorn.svg", asset("pages/acorn.svg", "image/svg+xml"))
+	m.HandleFunc("GET /route.js", asset("pages/route.js", "text/javascript; charset=utf-8"))
 	m.HandleFunc("GET /favicon.ico", asset("pages/acorn.svg", "image/svg+xml"))
 
 	m.HandleFunc("GET /authorize", s.authorize)
@@ -200,6 +213,7 @@ func (s *Simulator) routes() *http.ServeMux {
 	m.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 
 	s.apiRoutes(m)
+	s.keyedRoutes(m)
 	s.controlRoutes(m)
 	return m
 }
@@ -207,7 +221,17 @@ func (s *Simulator) routes() *http.ServeMux {
 // ServeHTTP answers one request.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.armed.Load().settings.Log && !strings.HasPrefix(r.URL.Path, control) {
-		s.log.serve(w, r, s.mux, s.cfg.Now)
+		s.log.serve(w, r, http.HandlerFunc(s.serve), s.cfg.Now)
+		return
+	}
+	s.serve(w, r)
+}
+
+func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
+	if ahead := s.settings().ClockOffsetSeconds; ahead != 0 {
+		w.Header().Set("Date", s.cfg.Now().Add(time.Duration(ahead)*time.Second).UTC().Format(http.TimeFormat))
+	}
+	if d := s.settings().Dialect; d != nil && !strings.HasPrefix(r.URL.Path, control) && s.speak(w, r, d) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)

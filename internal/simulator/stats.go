@@ -22,8 +22,9 @@ type Stats struct {
 	FamiliesRevoked   int64       `json:"families_revoked"` // grants that a duplicate or a replay ended
 	Revocations       int64       `json:"revocations"`      // requests to /revoke
 	RedirectsFollowed int64       `json:"redirects_followed"`
-	APIRequests       int64       `json:"api_requests"` // to /api/ and /userinfo
-	APIRefused        int64       `json:"api_refused"`  // of these, for the sake of the token
+	APIRequests       int64       `json:"api_requests"`      // to /api/ and /userinfo
+	APIRefused        int64       `json:"api_refused"`       // of these, for the sake of the token
+	Refused           []string    `json:"refused,omitempty"` // what a dialect has refused, oldest first
 	Grants            []GrantStat `json:"grants,omitempty"`
 }
 
@@ -35,10 +36,15 @@ type GrantStat struct {
 	Generation  int    `json:"generation"`   // how many pairs were issued
 	CommittedUS int64  `json:"committed_us"` // when the last one was, in Unix microseconds
 	Duplicates  int    `json:"duplicates"`
+	Forgiven    int    `json:"forgiven,omitempty"` // of the duplicates, because of grace_seconds
 	Revoked     bool   `json:"revoked"`
 	// RefreshTokenSHA256 is the first 16 hex digits of the SHA-256 of the only
 	// refresh token that is good; empty where there is none.
 	RefreshTokenSHA256 string `json:"refresh_token_sha256,omitempty"`
+	// IssuedSHA256 is that of the newest refresh token, good or not, and By the
+	// User-Agent of the refresh request that it answered.
+	IssuedSHA256 string `json:"issued_sha256,omitempty"`
+	By           string `json:"by,omitempty"`
 }
 
 type counts struct {
@@ -79,6 +85,7 @@ func (s *Simulator) totals() Stats {
 		Duplicates: n.duplicates.Load(), GraceReplays: n.graceReplays.Load(), CodeReplays: n.codeReplays.Load(),
 		FamiliesRevoked: n.familiesRevoked.Load(), Revocations: n.revocations.Load(),
 		RedirectsFollowed: n.redirectsFollowed.Load(), APIRequests: n.apiRequests.Load(), APIRefused: n.apiRefused.Load(),
+		Refused: s.refusals.list(),
 	}
 }
 
@@ -87,7 +94,7 @@ func (g *grant) stat() GrantStat {
 	defer g.mu.Unlock()
 	out := GrantStat{
 		ID: g.id, Client: g.client.ID, Subject: g.subject(), Generation: g.access,
-		CommittedUS: g.committed.UnixMicro(), Duplicates: g.duplicates, Revoked: g.revoked,
+		CommittedUS: g.committed.UnixMicro(), Duplicates: g.duplicates, Forgiven: g.forgiven, Revoked: g.revoked, IssuedSHA256: g.issued, By: g.by,
 	}
 	if g.pair.refresh != "" && !g.revoked {
 		out.RefreshTokenSHA256 = digest(g.pair.refresh)
@@ -105,6 +112,10 @@ func (s *Simulator) controlRoutes(m *http.ServeMux) {
 	own.HandleFunc("PUT "+control+"switches", s.putSwitches)
 	own.HandleFunc("POST "+control+"reset", func(w http.ResponseWriter, _ *http.Request) {
 		s.Reset()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	own.HandleFunc("POST "+control+"expire", func(w http.ResponseWriter, _ *http.Request) {
+		s.Expire()
 		w.WriteHeader(http.StatusNoContent)
 	})
 	own.HandleFunc("POST "+control+"redirect-uris", s.postRedirectURI)
@@ -125,6 +136,10 @@ func (s *Simulator) putSwitches(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&sw); err != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid", "message": "switches: " + err.Error()})
+		return
+	}
+	if err := sw.Dialect.check(); err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid", "message": "switches: " + err.Error()})
 		return
 	}

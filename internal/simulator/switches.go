@@ -86,23 +86,28 @@ type Switches struct {
 	API403Expired    bool `json:"api_403_expired,omitempty" at:"api"`
 	APIDelayMS       int  `json:"api_delay_ms,omitempty" at:"api"`
 
-	NoRotation           bool   `json:"no_rotation,omitempty" at:"setting"`
-	GraceSeconds         int    `json:"grace_seconds,omitempty" at:"setting"`
-	GraceNewPair         bool   `json:"grace_new_pair,omitempty" at:"setting"`
-	RefreshRevokesAccess bool   `json:"refresh_revokes_access,omitempty" at:"setting"`
-	NoLogin              string `json:"no_login,omitempty" at:"setting"`
-	BasicRaw             bool   `json:"basic_raw,omitempty" at:"setting"`
-	PKCEOptional         bool   `json:"pkce_optional,omitempty" at:"setting"`
-	Implicit             bool   `json:"implicit,omitempty" at:"setting"`
-	IDTokenES256         bool   `json:"id_token_es256,omitempty" at:"setting"`
-	Log                  bool   `json:"log,omitempty" at:"setting"`
+	NoRotation           bool     `json:"no_rotation,omitempty" at:"setting"`
+	GraceSeconds         int      `json:"grace_seconds,omitempty" at:"setting"`
+	GraceNewPair         bool     `json:"grace_new_pair,omitempty" at:"setting"`
+	RefreshRevokesAccess bool     `json:"refresh_revokes_access,omitempty" at:"setting"`
+	NoLogin              string   `json:"no_login,omitempty" at:"setting"`
+	BasicRaw             bool     `json:"basic_raw,omitempty" at:"setting"`
+	PKCEOptional         bool     `json:"pkce_optional,omitempty" at:"setting"`
+	PKCERefused          bool     `json:"pkce_refused,omitempty" at:"setting"`
+	ClientAuth           string   `json:"client_auth,omitempty" at:"setting"`
+	ClockOffsetSeconds   int      `json:"clock_offset_seconds,omitempty" at:"setting"`
+	Implicit             bool     `json:"implicit,omitempty" at:"setting"`
+	IDTokenES256         bool     `json:"id_token_es256,omitempty" at:"setting"`
+	Log                  bool     `json:"log,omitempty" at:"setting"`
+	Dialect              *Dialect `json:"dialect,omitempty" at:"setting"`
 }
 
 // Answer replaces what the token endpoint would have said; nothing is issued.
 type Answer struct {
-	Status      int    `json:"status,omitempty"`       // 200 where it is zero
-	ContentType string `json:"content_type,omitempty"` // application/json where it is empty
-	Body        string `json:"body,omitempty"`
+	Status      int               `json:"status,omitempty"`       // 200 where it is zero
+	ContentType string            `json:"content_type,omitempty"` // application/json where it is empty
+	Headers     map[string]string `json:"headers,omitempty"`
+	Body        string            `json:"body,omitempty"`
 }
 
 // keepsRefreshToken reports whether a refresh leaves the old token good. An

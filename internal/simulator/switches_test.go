@@ -56,9 +56,9 @@ var effects = map[string]effect{
 			t.Errorf("error %v", err)
 		}
 	}},
-	"answer": {on: `{"status":418,"content_type":"text/x","body":"tea"}`, see: func(t *testing.T, p *provider) {
+	"answer": {on: `{"status":418,"content_type":"text/x","headers":{"X-Pot":"short"},"body":"tea"}`, see: func(t *testing.T, p *provider) {
 		a := p.clientCredentials()
-		if a.status != 418 || a.body != "tea" || a.header.Get("Content-Type") != "text/x" {
+		if a.status != 418 || a.body != "tea" || a.header.Get("Content-Type") != "text/x" || a.header.Get("X-Pot") != "short" {
 			t.Errorf("%+v", a)
 		}
 	}},
@@ -328,6 +328,28 @@ var effects = map[string]effect{
 		code := p.redirected(p.get(request("code_challenge", "", "code_challenge_method", ""))).Get("code")
 		same(t, "status", p.exchange(code, "code_verifier", "").status, 200)
 	}},
+	"pkce_refused": {on: "true", with: hazelIn, see: func(t *testing.T, p *provider) {
+		same(t, "with a challenge", p.redirected(p.get(request())).Get("error"), "invalid_request")
+		code := p.redirected(p.get(request("code_challenge", "", "code_challenge_method", ""))).Get("code")
+		same(t, "status", p.exchange(code, "code_verifier", "").status, 200)
+	}},
+	"client_auth": {on: `"post"`, see: func(t *testing.T, p *provider) {
+		r, _ := http.NewRequest("POST", p.url+"/token", strings.NewReader("grant_type=client_credentials"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth("bot", url.QueryEscape(botSecret))
+		a := p.send(p.browser, r)
+		same(t, "status", a.status, 401)
+		same(t, "error", a.json(t)["error"], any("invalid_client"))
+	}},
+	"clock_offset_seconds": {on: "3600", see: func(t *testing.T, p *provider) {
+		if iat := p.idToken(p.tokens())["iat"].(float64); int64(iat) < p.clock.Now().Add(59*time.Minute).Unix() {
+			t.Errorf("iat %v", iat)
+		}
+		date, err := http.ParseTime(p.get("/jwks").header.Get("Date"))
+		if err != nil || date.Before(p.clock.Now().Add(59*time.Minute)) {
+			t.Errorf("Date %v, %v", date, err)
+		}
+	}},
 	"implicit": {on: "true", with: hazelIn, see: func(t *testing.T, p *provider) {
 		a := p.get(request("response_type", "token", "code_challenge", "", "code_challenge_method", ""))
 		q := p.redirected(a)
@@ -335,6 +357,9 @@ var effects = map[string]effect{
 			t.Fatalf("location %q", a.header.Get("Location"))
 		}
 		same(t, "me", p.api("GET", "/api/me", q.Get("access_token"), "", "").status, 200)
+	}},
+	"dialect": {on: `{"routes":[{"at":"GET /who","does":"tell","says":{"body":{"iss":"{issuer}"}}}]}`, see: func(t *testing.T, p *provider) {
+		same(t, "iss", p.get("/who").json(t)["iss"], any(p.url))
 	}},
 	"log": {on: "true", see: func(t *testing.T, p *provider) {
 		p.exchange("canary-code")

@@ -147,6 +147,9 @@ func (s *Simulator) authenticate(r *http.Request, form url.Values, sw *Switches)
 		}
 		id, password = basicID, basicPassword
 	}
+	if by := map[bool]string{true: "basic", false: "post"}[r.Header.Get("Authorization") != ""]; sw.ClientAuth != "" && sw.ClientAuth != by {
+		return nil, invalidClient("the client could not be authenticated")
+	}
 	c := s.clients[id]
 	switch {
 	case c == nil:
@@ -188,7 +191,7 @@ func (s *Simulator) exchange(q tokenRequest) (issued, *oauthError) {
 	if g.revoked {
 		return issued{}, invalidGrant("the code was used twice")
 	}
-	return issued{g, s.issue(g, s.narrow(g.scope, q.sw), !q.sw.NoRefreshTokenOnExchange)}, nil
+	return issued{g, s.issue(g, s.narrow(g.scope, q.sw), !q.sw.NoRefreshTokenOnExchange && !g.online)}, nil
 }
 
 // refresh rotates a refresh token (RFC 6749 §6).
@@ -205,7 +208,7 @@ func (s *Simulator) refresh(q tokenRequest) (issued, *oauthError) {
 		}
 		scope = set
 	}
-	p, fail := s.renew(o.grant, o.generation, s.narrow(scope, q.sw), q.sw)
+	p, fail := s.renew(o.grant, o.generation, s.narrow(scope, q.sw), q.sw, q.http.UserAgent())
 	return issued{o.grant, p}, fail
 }
 

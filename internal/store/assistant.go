@@ -15,15 +15,20 @@ func (s Scope) Assistant(ctx context.Context, idOrSlug string) (behalf.Assistant
 	}
 	row, err := s.db.read.Assistant(ctx, idOrSlug)
 	if err := found(err, "assistant"); err != nil {
-		if s.actor.Kind == behalf.ActorAdministrator || s.actor.Kind == behalf.ActorSystem {
-			return behalf.Assistant{}, err
-		}
-		return behalf.Assistant{}, behalf.NotFound("assistant")
+		return behalf.Assistant{}, s.noAssistant(err)
 	}
 	if err := s.allow(behalf.ReadAssistants, behalf.AssistantID(row.ID), "assistant"); err != nil {
 		return behalf.Assistant{}, err
 	}
 	return assistantFrom(row)
+}
+
+// noAssistant is the same for everybody who may not know all assistants.
+func (s Scope) noAssistant(err error) error {
+	if s.actor.Kind == behalf.ActorAdministrator || s.actor.Kind == behalf.ActorSystem {
+		return err
+	}
+	return behalf.NotFound("assistant")
 }
 
 // Assistants returns those that the actor may see, oldest first.
@@ -60,6 +65,7 @@ func (s Scope) CreateAssistant(ctx context.Context, a behalf.Assistant) (behalf.
 			return &behalf.Error{Code: behalf.CodeConflict, Field: "slug", Message: "Another assistant has this name in its address; choose another slug."}
 		}
 		c.audit(a.ID, "assistant.create", string(a.ID), a.Name)
+		c.noteAssistant(a.ID)
 		return err
 	})
 	return a, err
@@ -70,6 +76,11 @@ func (s Scope) SaveAssistant(ctx context.Context, a behalf.Assistant) (behalf.As
 	if err := s.allow(behalf.WriteAssistants, a.ID, "assistant"); err != nil {
 		return a, err
 	}
+	return s.saveAssistant(ctx, a, func(*change) error { return nil })
+}
+
+// saveAssistant saves it, and in the same transaction what goes with it.
+func (s Scope) saveAssistant(ctx context.Context, a behalf.Assistant, with func(*change) error) (behalf.Assistant, error) {
 	if err := a.Validate(); err != nil {
 		return a, err
 	}
@@ -87,7 +98,11 @@ func (s Scope) SaveAssistant(ctx context.Context, a behalf.Assistant) (behalf.As
 		}
 		a.UpdatedAt = c.now
 		c.audit(a.ID, "assistant.save", string(a.ID), "")
-		return err
+		c.noteAssistant(a.ID)
+		if err != nil {
+			return err
+		}
+		return with(c)
 	})
 	a.Version++
 	return a, err

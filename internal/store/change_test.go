@@ -26,9 +26,9 @@ const time10 = 10 * time.Minute
 // TestAChangeItsAuditLineAndItsEventAreOne takes away the table that is written
 // last and sees that nothing of the change is there.
 func TestAChangeItsAuditLineAndItsEventAreOne(t *testing.T) {
-	audited := []string{"CreateAssistant", "SaveAssistant", "CreateKey", "RevokeKey", "ReserveProfile", "CreateProfile", "SaveProfile", "DeleteProfile",
+	audited := []string{"RotateKeyring", "DisableKey", "EnableKey", "DestroyKey", "RewrapKeyring", "TakeRecoveryKit", "CreateAssistant", "SaveAssistant", "SaveLogo", "CreateKey", "RevokeKey", "ReserveProfile", "CreateProfile", "SaveProfile", "ApplyProfiles", "DeleteProfile", "Import",
 		"SetProfileStatus", "CreateSession", "EndSession", "Connect", "Revoke", "MakeDefault", "Keep", "Release", "Adopt"}
-	told := []string{"SetProfileStatus", "Connect", "Revoke", "Release"}
+	told := []string{"SetProfileStatus", "Import", "Connect", "Revoke", "Release"}
 	for table, names := range map[string][]string{"audit": audited, "events": told} {
 		storetest.Each(t, func(t *testing.T, url string) {
 			h := newHouse(t, url)
@@ -333,9 +333,9 @@ func TestUsesAreWrittenTogether(t *testing.T) {
 		}
 		scope, before := h.DB.As(actor), len(h.rows("audit"))
 		for range 3 {
-			scope.Used(c, store.UseToken)
+			scope.Used(c, store.UseToken, "42")
 		}
-		scope.Used(c, store.UseProxy)
+		scope.Used(c, store.UseProxy, "42")
 		if n := len(h.rows("audit")); n != before {
 			t.Errorf("%d lines at once", n-before)
 		}
@@ -377,12 +377,12 @@ func TestUsesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		h.exec("ALTER TABLE audit RENAME COLUMN detail TO gone")
-		h.System.Used(c, store.UseToken)
+		h.System.Used(c, store.UseToken, "42")
 		if err := h.DB.Run(ended); err == nil {
 			t.Error("no error")
 		}
 		h.exec("ALTER TABLE audit RENAME COLUMN gone TO detail")
-		h.System.Used(c, store.UseToken)
+		h.System.Used(c, store.UseToken, "42")
 		if err := h.DB.Run(ended); err != nil {
 			t.Fatal(err)
 		}
@@ -405,7 +405,7 @@ func TestParametersAreBoundByNumber(t *testing.T) {
 }
 
 func TestManyOpensOfAnEmptyDatabaseMakeOneKeyring(t *testing.T) {
-	for engine, address := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": testdb.Postgres} {
+	for engine, address := range map[string]func(testing.TB) string{"SQLite": storetest.NoSQLite, "PostgreSQL": testdb.Postgres} {
 		t.Run(engine, func(t *testing.T) {
 			url := address(t)
 			dbs := make([]*store.DB, 6)
@@ -425,7 +425,8 @@ func TestManyOpensOfAnEmptyDatabaseMakeOneKeyring(t *testing.T) {
 				return
 			}
 			h := newHouse(t, url)
-			if n := len(h.rows("meta")); n != 2 {
+			if n := len(h.rows("meta")); n != 4 { // the database's id, keyring, canary, and since when connections are signed
+
 				t.Errorf("%d rows of meta", n)
 			}
 			c := h.connect("u")
@@ -443,13 +444,13 @@ func TestARootKeyThatDoesNotFitIsRefused(t *testing.T) {
 		h := newHouse(t, url)
 		missing := errors.New("there is no key file")
 		for name, test := range map[string]struct {
-			key  func(bool) (vault.RootKey, error)
+			key  func(context.Context, vault.Kept) (vault.RootKey, error)
 			want error
 		}{
-			"another key": {func(bool) (vault.RootKey, error) { return storetest.RootKey("x"), nil }, vault.ErrWrongRootKey},
-			"no key":      {func(bool) (vault.RootKey, error) { return vault.RootKey{}, nil }, vault.ErrWrongRootKey},
-			"a missing key": {func(keyring bool) (vault.RootKey, error) {
-				if !keyring {
+			"another key": {func(context.Context, vault.Kept) (vault.RootKey, error) { return storetest.RootKey("x"), nil }, vault.ErrWrongRootKey},
+			"no key":      {func(context.Context, vault.Kept) (vault.RootKey, error) { return vault.RootKey{}, nil }, vault.ErrWrongRootKey},
+			"a missing key": {func(_ context.Context, kept vault.Kept) (vault.RootKey, error) {
+				if !kept.Keyring {
 					t.Error("asked to make a key for a database that has a keyring")
 				}
 				return vault.RootKey{}, missing
@@ -531,7 +532,8 @@ func TestCiphertextOpensOnlyInItsPlace(t *testing.T) {
 				undo := h.keep("credentials", "connections", "connect_sessions", "profiles")
 				defer undo()
 				h.exec(test.swap, test.args...)
-				if err := test.open(); behalf.CodeOf(err) != behalf.CodeUnavailable || !errors.Is(err, vault.ErrOpen) {
+				if err := test.open(); behalf.CodeOf(err) != behalf.CodeUnavailable || !errors.Is(err, vault.ErrOpen) && name != "a credential under another fence" { // that is noticed before it is opened
+
 					t.Errorf("%v", err)
 				}
 			})
@@ -550,7 +552,7 @@ func (h *house) keep(names ...string) (undo func()) {
 	}
 	return func() {
 		for _, name := range names { // what is referred to stays where it is
-			columns := map[string][]string{"credentials": {"sealed", "fence"}, "connections": {"sealed_inputs", "fence", "end_user"}, "connect_sessions": {"sealed", "version"}, "profiles": {"sealed", "version", "definition"}}[name]
+			columns := map[string][]string{"credentials": {"sealed", "fence"}, "connections": {"sealed_inputs", "generation", "fence", "signed_generation", "signed_fence", "signature", "end_user"}, "connect_sessions": {"sealed", "version"}, "profiles": {"sealed", "version", "definition"}}[name]
 			key := "id"
 			if name == "credentials" {
 				h.exec("DELETE FROM credentials")

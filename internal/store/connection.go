@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/secret"
@@ -31,6 +34,11 @@ func (s Scope) connection(ctx context.Context, q *query.Queries, id behalf.Conne
 	return row, nil
 }
 
+// Sees reports whether the connection may be read in this scope.
+func (s Scope) Sees(c behalf.Connection) bool {
+	return s.allow(behalf.ReadConnections, c.Assistant, "connection") == nil
+}
+
 // ConnectionFilter narrows a list; empty fields take everything.
 type ConnectionFilter struct {
 	Profile behalf.ProfileID
@@ -48,6 +56,20 @@ func (s Scope) Connections(ctx context.Context, assistant behalf.AssistantID, f 
 		return nil, nil
 	}
 	rows, err := s.db.read.Connections(ctx, query.ConnectionsParams{Assistant: string(assistant), After: page.After, Profile: string(f.Profile),
+		EndUser: f.User, Tenant: f.Tenant, Status: string(f.Status), Max: page.limit()})
+	return connectionsFrom(rows), unavailableIf(err)
+}
+
+// LatestConnections is Connections, newest first: page.After is the id of the
+// last connection of the page before.
+func (s Scope) LatestConnections(ctx context.Context, assistant behalf.AssistantID, f ConnectionFilter, page Page) ([]behalf.Connection, error) {
+	if err := s.allow(behalf.ReadConnections, assistant, "connection"); err != nil {
+		return nil, err
+	}
+	if !text(string(assistant), page.After, string(f.Profile), f.User, f.Tenant, string(f.Status)) {
+		return nil, nil
+	}
+	rows, err := s.db.read.LatestConnections(ctx, query.LatestConnectionsParams{Assistant: string(assistant), Before: page.After, Profile: string(f.Profile),
 		EndUser: f.User, Tenant: f.Tenant, Status: string(f.Status), Max: page.limit()})
 	return connectionsFrom(rows), unavailableIf(err)
 }
@@ -93,6 +115,9 @@ func (s Scope) Secrets(ctx context.Context, c behalf.Connection) (behalf.Credent
 	if row.Assistant != string(c.Assistant) {
 		return behalf.Credential{}, behalf.Inputs{}, behalf.NotFound("connection")
 	}
+	if err := s.db.checkPointer(ctx, row); err != nil {
+		return behalf.Credential{}, behalf.Inputs{}, err
+	}
 	inputs, err := s.db.openInputs(row)
 	if err != nil {
 		return behalf.Credential{}, inputs, err
@@ -116,7 +141,7 @@ func (s Scope) Connect(ctx context.Context, session behalf.ConnectSession, resul
 		case err == nil:
 			kept, err = s.reconnect(ctx, c, row, result, inputs, requested)
 		case isNoRows(err):
-			kept, err = s.insertConnection(ctx, c, session, result, inputs, requested)
+			kept, err = s.connectAnew(ctx, c, session, result, inputs, requested)
 		}
 		if err != nil {
 			return err
@@ -136,8 +161,9 @@ func (s Scope) insertConnection(ctx context.Context, c *change, session behalf.C
 		return behalf.Connection{}, err
 	}
 	n := behalf.Connection{ID: behalf.NewConnectionID(c.now), Assistant: session.Assistant, Profile: session.Profile, User: session.User,
-		Tenant: session.Tenant, Default: len(others) == 0, CreatedAt: c.now, UpdatedAt: c.now, Version: 1, Fence: 1}
+		Tenant: session.Tenant, Default: len(others) == 0 || slices.ContainsFunc(others, vacates), CreatedAt: c.now, UpdatedAt: c.now, Version: 1, Fence: 1}
 	n = n.Connected(result.Credential, result.Account, requested)
+	n.GrantedAt = c.now
 	sealedInputs, err := s.db.sealInputs(n, inputs)
 	if err != nil {
 		return n, err
@@ -149,10 +175,19 @@ func (s Scope) insertConnection(ctx context.Context, c *change, session behalf.C
 		Rotates: string(n.Rotates), CreatedAt: micros(c.now), UpdatedAt: micros(c.now)}); err != nil {
 		return n, err
 	}
-	if err := s.insertCredential(ctx, c, n.ID, n.Generation, n.Fence, result.Credential); err != nil {
+	if err := s.sign(ctx, c, n); err != nil {
 		return n, err
 	}
+	if err := s.insertCredential(ctx, c, n, result.Credential, result.Origin()); err != nil {
+		return n, err
+	}
+	if n.Default && len(others) > 0 {
+		if err := c.SetDefaultConnection(ctx, query.SetDefaultConnectionParams{ID: string(n.ID), Assistant: string(n.Assistant), Profile: string(n.Profile), EndUser: n.User}); err != nil {
+			return n, err
+		}
+	}
 	c.audit(n.Assistant, "connection.create", string(n.ID), "")
+	c.noteConnection(n)
 	c.event(eventOf(n, behalf.EventConnectionCreated, ""))
 	return n, nil
 }
@@ -162,12 +197,9 @@ func (s Scope) insertConnection(ctx context.Context, c *change, session behalf.C
 func (s Scope) reconnect(ctx context.Context, c *change, row query.Connection, result behalf.SessionResult, inputs behalf.Inputs, requested []string) (behalf.Connection, error) {
 	old := connectionFrom(row)
 	n := old.Connected(result.Credential, result.Account, requested)
-	n.Fence = row.LeaseFence + 1
+	n.Fence, n.GrantedAt, n.WarnedAt = row.LeaseFence+1, c.now, time.Time{}
 	sealedInputs, err := s.db.sealInputs(n, inputs)
 	if err != nil {
-		return n, err
-	}
-	if err := s.insertCredential(ctx, c, n.ID, n.Generation, n.Fence, result.Credential); err != nil {
 		return n, err
 	}
 	if err := one(c.UpdateConnection(ctx, query.UpdateConnectionParams{Subject: n.Account.Subject, Label: n.Account.Label, Status: string(n.Status), Reason: n.Reason,
@@ -176,35 +208,66 @@ func (s Scope) reconnect(ctx context.Context, c *change, row query.Connection, r
 		Rotates: string(n.Rotates), UpdatedAt: micros(c.now), ID: string(n.ID), Version: old.Version})); err != nil {
 		return n, err
 	}
+	if err := s.sign(ctx, c, n); err != nil {
+		return n, err
+	}
+	if err := s.insertCredential(ctx, c, n, result.Credential, result.Origin()); err != nil {
+		return n, err
+	}
 	event := behalf.EventConnectionRenewed
 	if old.Status == behalf.ConnectionLapsed {
 		event = behalf.EventConnectionRecovered
 	}
 	c.audit(n.Assistant, "connection.reconnect", string(n.ID), "")
+	c.noteConnection(n)
 	c.event(eventOf(n, event, ""))
 	return n, nil
+}
+
+// sign signs where the pointer of a connection is, which a person has just
+// authorized; when it is refreshed is planned anew.
+func (s Scope) sign(ctx context.Context, c *change, n behalf.Connection) error {
+	signature, err := s.db.signPointer(string(n.ID), n.Generation, n.Fence)
+	if err != nil {
+		return err
+	}
+	return c.SignGranted(ctx, query.SignGrantedParams{Generation: n.Generation, Fence: n.Fence, Signature: signature, GrantedAt: micros(c.now), ID: string(n.ID)})
 }
 
 // Revoke ends a connection: its credentials are erased in the same transaction.
 // Ending one that has ended is no error.
 func (s Scope) Revoke(ctx context.Context, c behalf.Connection, reason string) error {
-	if err := s.allow(behalf.WriteConnections, c.Assistant, "connection"); err != nil {
+	if err := s.mayChange(c); err != nil {
 		return err
 	}
 	return s.change(ctx, func(t *change) error {
-		rows, err := t.RevokeConnection(ctx, query.RevokeConnectionParams{Reason: reason, UpdatedAt: micros(t.now), ID: string(c.ID), Assistant: string(c.Assistant)})
-		if err != nil || rows == 0 {
+		ended, err := s.ending(ctx, t, c, reason)
+		if err != nil || !ended {
 			return err
 		}
-		t.audit(c.Assistant, "connection.revoke", string(c.ID), reason)
-		t.event(eventOf(c, behalf.EventConnectionRevoked, reason))
+		if err := t.outcome(ctx, owedOf(c), notOffered("The profile has no revocation address.")); err != nil {
+			return err
+		}
 		return t.EraseCredentials(ctx, string(c.ID))
 	})
 }
 
+// ending ends a connection, but for its credentials. It reports whether it had
+// not ended before.
+func (s Scope) ending(ctx context.Context, t *change, c behalf.Connection, reason string) (bool, error) {
+	rows, err := t.RevokeConnection(ctx, query.RevokeConnectionParams{Reason: reason, UpdatedAt: micros(t.now), ID: string(c.ID), Assistant: string(c.Assistant)})
+	if err != nil || rows == 0 {
+		return false, err
+	}
+	t.audit(c.Assistant, "connection.revoke", string(c.ID), reason)
+	t.noteConnection(c)
+	t.event(eventOf(c, behalf.EventConnectionRevoked, reason))
+	return true, nil
+}
+
 // MakeDefault makes a connection the one that is meant when its user has several.
 func (s Scope) MakeDefault(ctx context.Context, c behalf.Connection) error {
-	if err := s.allow(behalf.WriteConnections, c.Assistant, "connection"); err != nil {
+	if err := s.mayChange(c); err != nil {
 		return err
 	}
 	return s.change(ctx, func(t *change) error {
@@ -216,6 +279,7 @@ func (s Scope) MakeDefault(ctx context.Context, c behalf.Connection) error {
 			return behalf.Errorf(behalf.CodeConflict, "The connection was ended and cannot be the one that is meant.")
 		}
 		t.audit(behalf.AssistantID(row.Assistant), "connection.default", row.ID, "")
+		t.noteConnection(connectionFrom(row))
 		return t.SetDefaultConnection(ctx, query.SetDefaultConnectionParams{ID: row.ID, Assistant: row.Assistant, Profile: row.Profile, EndUser: row.EndUser})
 	})
 }
@@ -239,13 +303,21 @@ func inputsPlace(c behalf.Connection) vault.Place {
 }
 
 func (db *DB) sealInputs(c behalf.Connection, in behalf.Inputs) ([]byte, error) {
-	return db.seal(sealedInputs{revealed(in.Fields), in.Captured, in.Origins}, inputsPlace(c))
+	return db.seal(sealInputs(in), inputsPlace(c))
+}
+
+func sealInputs(in behalf.Inputs) sealedInputs {
+	return sealedInputs{revealed(in.Fields), in.Captured, in.Origins}
+}
+
+func (in sealedInputs) open() behalf.Inputs {
+	return behalf.Inputs{Fields: concealed(in.Fields), Captured: in.Captured, Origins: in.Origins}
 }
 
 func (db *DB) openInputs(row query.Connection) (behalf.Inputs, error) {
 	var in sealedInputs
 	err := db.unseal(row.SealedInputs, inputsPlace(connectionFrom(row)), &in)
-	return behalf.Inputs{Fields: concealed(in.Fields), Captured: in.Captured, Origins: in.Origins}, err
+	return in.open(), err
 }
 
 func revealed(m map[string]secret.Text) map[string]string {
@@ -270,6 +342,7 @@ func connectionFrom(row query.Connection) behalf.Connection {
 		Default: row.IsDefault != 0, ScopesGranted: splitScopes(row.ScopesGranted), ScopesMissing: splitScopes(row.ScopesMissing),
 		Generation: row.Generation, Fence: row.Fence, ExpiresAt: at(row.ExpiresAt), ObtainedAt: at(row.ObtainedAt), Refreshable: row.Refreshable != 0,
 		Rotates: behalf.Rotation(row.Rotates), IntentAt: at(row.IntentAt), NextAttemptAt: at(row.NextAttemptAt), Failures: row.Failures,
+		RefreshAt: at(max(row.RefreshAt, 0)), GrantedAt: at(cmp.Or(row.GrantedAt, row.CreatedAt)), WarnedAt: at(row.WarnedAt),
 		Version: row.Version, CreatedAt: at(row.CreatedAt), UpdatedAt: at(row.UpdatedAt), LastUsedAt: at(row.LastUsedAt)}
 }
 

@@ -63,7 +63,7 @@ func openSQLite(ctx context.Context, path string) (engine, error) {
 	}
 	reader.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
 	reader.SetMaxIdleConns(max(4, 2*runtime.NumCPU()))
-	return engine{name: "sqlite", reader: reader, writer: writer, unique: sqliteUnique}, nil
+	return engine{name: "sqlite", reader: reader, writer: writer, unique: sqliteUnique, txid: sqliteTxid, upto: sqliteUpto}, nil
 }
 
 // reach opens the first connection. While another process turns a new file to
@@ -116,7 +116,8 @@ func openPostgres(ctx context.Context, raw string) (engine, error) {
 		return engine{}, fmt.Errorf("store: reach PostgreSQL: %w", err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	return engine{name: "postgres", pool: pool, reader: db, writer: db, unique: postgresUnique, now: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"}, nil
+	return engine{name: "postgres", pool: pool, reader: db, writer: db, unique: postgresUnique, txid: postgresTxid, upto: postgresUpto, notify: postgresNotify, skipLocked: " FOR UPDATE SKIP LOCKED",
+		now: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"}, nil
 }
 
 func postgresUnique(err error) bool {
@@ -147,8 +148,9 @@ func migrateOnce(ctx context.Context, e engine) error {
 		return err
 	case has > wants:
 		return fmt.Errorf("the database has schema %d and this binary knows %d: start the newer binary", has, wants)
-	case has == wants:
-		return nil
+	}
+	if pending, err := p.HasPending(ctx); err != nil || !pending { // one of a lower number may have come later
+		return err
 	}
 	_, err = p.Up(ctx)
 	return err
@@ -160,11 +162,11 @@ func provider(e engine) (*goose.Provider, error) {
 		return nil, err
 	}
 	if e.name == "sqlite" {
-		return goose.NewProvider(goose.DialectSQLite3, e.writer, dir)
+		return goose.NewProvider(goose.DialectSQLite3, e.writer, dir, goose.WithAllowOutofOrder(true))
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // ask every second, not every five
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectPostgres, e.writer, dir, goose.WithSessionLocker(locker))
+	return goose.NewProvider(goose.DialectPostgres, e.writer, dir, goose.WithAllowOutofOrder(true), goose.WithSessionLocker(locker))
 }

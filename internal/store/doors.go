@@ -10,19 +10,16 @@ import (
 // Authenticate is the first door: it returns whose key this is. The error is
 // the same for a key that never was, was revoked or has ended.
 func (db *DB) Authenticate(ctx context.Context, key secret.Text) (behalf.Actor, error) {
-	row, err := db.read.KeyByHash(ctx, secret.Hash(key))
-	if err := found(err, "key"); err != nil {
-		if behalf.CodeOf(err) == behalf.CodeNotFound {
-			err = behalf.Errorf(behalf.CodeUnauthenticated, "The key is not known, was revoked or has ended.")
-		}
+	k, err := db.heldKey(ctx, hash32(key))
+	if err != nil {
 		return behalf.Actor{}, err
 	}
-	k := keyFrom(row)
-	if !k.Good(db.Now()) {
+	now := db.Now()
+	if k.err != nil || !k.key.Good(now) {
 		return behalf.Actor{}, behalf.Errorf(behalf.CodeUnauthenticated, "The key is not known, was revoked or has ended.")
 	}
-	db.uses.key(k.ID, db.Now())
-	return k.Actor(), nil
+	db.uses.key(k.key.ID, now)
+	return k.actor, nil
 }
 
 // SessionByLink is the second door: who holds the secret of a connect link may

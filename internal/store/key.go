@@ -28,6 +28,7 @@ func (s Scope) CreateKey(ctx context.Context, k behalf.Key) (behalf.Key, secret.
 	key := secret.NewKey(behalf.KeyPrefix)
 	err := s.change(ctx, func(c *change) error {
 		c.audit(k.Assistant, "key.create", string(k.ID), k.Name)
+		c.noteKey(secret.Hash(key))
 		return c.InsertKey(ctx, query.InsertKeyParams{ID: string(k.ID), Assistant: string(k.Assistant), Role: string(k.Role), Name: k.Name,
 			Hash: secret.Hash(key), CreatedAt: micros(now), ExpiresAt: micros(k.ExpiresAt)})
 	})
@@ -79,6 +80,7 @@ func (s Scope) RevokeKey(ctx context.Context, id behalf.KeyID) error {
 		rows, err := c.RevokeKey(ctx, query.RevokeKeyParams{RevokedAt: micros(c.now), ID: string(id)})
 		if err == nil && rows > 0 {
 			c.audit(behalf.AssistantID(row.Assistant), "key.revoke", string(id), row.Name)
+			c.noteKey(row.Hash)
 		}
 		return err
 	})

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,7 +254,7 @@ func TestTheLastGenerationsAreKept(t *testing.T) {
 			h.mustKeep(h.lease(c), c, "next", true)
 			c = h.Connection(c.ID)
 		}
-		if n := len(h.rows("credentials")); n != 4 {
+		if n := len(h.rows("credentials")); n != 5 {
 			t.Errorf("%d rows of credentials", n)
 		}
 	})
@@ -346,6 +347,74 @@ func TestOverdueSessions(t *testing.T) {
 		h.Clock.Advance(behalf.SessionLifetime)
 		if all, err := h.System.OverdueSessions(ctx); err != nil || len(all) != 1 || all[0].ID != n.ID {
 			t.Errorf("%d, %v", len(all), err)
+		}
+	})
+}
+
+func TestALeaseOfWhatWasReadLongAgo(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		h, ctx := newHouse(t, url), t.Context()
+		read := h.connect("u")
+		l, err := h.System.LeaseUnread(ctx, read, time.Minute)
+		if err != nil {
+			t.Fatalf("as it was read: %v", err)
+		}
+		if _, err := h.System.LeaseUnread(ctx, read, time.Minute); !errors.Is(err, store.ErrBusy) {
+			t.Errorf("while it is held: %v", err)
+		}
+		if err := h.System.Release(ctx, l, read); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.System.LeaseUnread(ctx, read, time.Minute); !errors.Is(err, store.ErrStale) {
+			t.Errorf("after somebody has tried: %v", err)
+		}
+		if _, err := h.System.LeaseUnread(ctx, h.Connection(read.ID), time.Minute); err != nil {
+			t.Errorf("read again: %v", err)
+		}
+	})
+}
+
+func TestALeaseBringsWhatTheRequestNeeds(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		h := newHouse(t, url)
+		c := h.connect("u")
+		h.mustKeep(h.lease(c), c, "second", true)
+		c = h.Connection(c.ID)
+		l := h.lease(c)
+		got, inputs, err := h.System.Leased(l)
+		want, wanted, failed := h.System.Secrets(t.Context(), h.Connection(c.ID))
+		if err != nil || failed != nil || !got.AccessToken.Equal(want.AccessToken) || len(inputs.Fields) != len(wanted.Fields) || got.AccessToken.Reveal() != "access-second" {
+			t.Errorf("%v, %v", err, failed)
+		}
+		for what, sql := range map[string]string{
+			"points back":            "UPDATE connections SET generation = 1, fence = 1 WHERE id = '%s'",
+			"is another user's":      "UPDATE connections SET end_user = 'mallory' WHERE id = '%s'",
+			"has a newer credential": "INSERT INTO credentials (connection, generation, fence, sealed, obtained_at) SELECT connection, 3, fence, sealed, obtained_at FROM credentials WHERE generation = 2 AND connection = '%s'",
+		} {
+			c := h.connect(freshUser())
+			h.mustKeep(h.lease(c), c, "second", true)
+			h.exec(strings.ReplaceAll(sql, "%s", string(c.ID)))
+			if _, _, err := h.System.Leased(h.lease(h.Connection(c.ID))); err == nil {
+				t.Errorf("a connection that %s gives its secrets", what)
+			}
+		}
+	})
+}
+
+func TestWhoGoesOnWithARefreshedConnectionHasItAsItIsKept(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		h, ctx := newHouse(t, url), t.Context()
+		c, got := h.connect("u"), h.Credential("next")
+		now, moved, err := h.System.KeepOn(ctx, h.lease(c), c.Refreshed(h.Credential("old"), got), got)
+		kept := h.Connection(c.ID)
+		if err != nil || !moved || now.Version != kept.Version || now.Generation != kept.Generation || now.Fence != kept.Fence || !now.ExpiresAt.Equal(kept.ExpiresAt) ||
+			!slices.Equal(now.ScopesGranted, kept.ScopesGranted) || now.Status != kept.Status || !now.UpdatedAt.Equal(kept.UpdatedAt) {
+			t.Errorf("%v:\n%+v\n%+v", err, now, kept)
+		}
+		l := h.lease(kept)
+		h.exec("UPDATE connections SET version = version + 1 WHERE id = '" + string(c.ID) + "'") // somebody else's change
+		if now, moved, err = h.System.KeepOn(ctx, l, kept.Refreshed(got, got), got); err != nil || !moved || now.ID != "" {
+			t.Errorf("changed by somebody else, too: %v, %v, %+v", moved, err, now)
 		}
 	})
 }

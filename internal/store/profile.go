@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -23,7 +24,7 @@ func (s Scope) Profile(ctx context.Context, assistant behalf.AssistantID, idOrSl
 		return behalf.Profile{}, behalf.NotFound("profile")
 	}
 	row, err := s.db.read.Profile(ctx, query.ProfileParams{Assistant: string(assistant), ID: idOrSlug})
-	if err := found(err, "profile"); err != nil {
+	if err := s.db.foundProfile(ctx, assistant, idOrSlug, err); err != nil {
 		return behalf.Profile{}, err
 	}
 	return s.db.profileFrom(row)
@@ -58,15 +59,61 @@ func (s Scope) CreateProfile(ctx context.Context, p behalf.Profile) (behalf.Prof
 	if err := s.allow(behalf.WriteProfiles, p.Assistant, "profile"); err != nil {
 		return p, err
 	}
-	plan, err := behalf.Compile(p.Definition)
+	p, err := p.Edited(p.Definition, p.Secrets.Client)
 	if err != nil {
 		return p, err
 	}
 	if err := p.Secrets.Validate(); err != nil {
 		return p, err
 	}
-	p.Plan, p.Status = plan, behalf.ProfileConfigured
+	p.Status = behalf.ProfileConfigured
 	return s.insertProfile(ctx, p, func(p *behalf.Profile) { p.Slug = slugOf(*p) }, "profile.create")
+}
+
+// ApplyProfiles creates the profiles that have no id yet, saves the others of
+// changed, and deletes those of deleted: all of it, or with an error nothing.
+func (s Scope) ApplyProfiles(ctx context.Context, assistant behalf.AssistantID, changed, deleted []behalf.Profile) error {
+	if err := s.allow(behalf.WriteProfiles, assistant, "profile"); err != nil {
+		return err
+	}
+	a, err := s.Assistant(ctx, string(assistant))
+	if err != nil {
+		return err
+	}
+	var steps []func(*change) error
+	for _, p := range deleted {
+		steps = append(steps, s.deleting(ctx, p, behalf.KeepDeleted))
+	}
+	for _, p := range changed {
+		step, err := s.applying(ctx, a, p)
+		if err != nil {
+			return err
+		}
+		steps = append(steps, step)
+	}
+	return s.change(ctx, func(c *change) error {
+		for _, step := range steps {
+			if err := step(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s Scope) applying(ctx context.Context, a behalf.Assistant, p behalf.Profile) (func(*change) error, error) {
+	plan, err := behalf.Compile(p.Definition)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Secrets.Validate(); err != nil {
+		return nil, err
+	}
+	p.Assistant, p.Plan, p.Status, p.Slug = a.ID, plan, behalf.ProfileConfigured, slugOf(p)
+	if p.ID != "" {
+		return s.saving(ctx, p)
+	}
+	return s.inserting(ctx, &p, func(p *behalf.Profile) { p.Slug = slugOf(*p) }, "profile.create")
 }
 
 func slugOf(p behalf.Profile) string {
@@ -85,20 +132,31 @@ func (s Scope) insertProfile(ctx context.Context, p behalf.Profile, name func(*b
 		return p, err
 	}
 	p.Assistant = a.ID
-	now := s.db.Now()
-	p.ID, p.Version, p.CreatedAt, p.UpdatedAt = behalf.NewProfileID(now), 1, now, now
-	name(&p)
-	definition, sealed, err := s.db.sealProfile(p, p.Version)
+	step, err := s.inserting(ctx, &p, name, action)
 	if err != nil {
 		return p, err
 	}
-	err = s.change(ctx, func(c *change) error {
+	return p, s.change(ctx, step)
+}
+
+func (s Scope) inserting(ctx context.Context, p *behalf.Profile, name func(*behalf.Profile), action string) (func(*change) error, error) {
+	now := s.db.Now()
+	p.ID, p.Version, p.CreatedAt, p.UpdatedAt = behalf.NewProfileID(now), 1, now, now
+	name(p)
+	definition, sealed, err := s.db.sealProfile(*p, p.Version)
+	if err != nil {
+		return nil, err
+	}
+	return func(c *change) error {
+		if err := c.usable(ctx, p.ConnectorName()); err != nil {
+			return err
+		}
 		c.audit(p.Assistant, action, string(p.ID), p.Name)
+		c.noteProfile(p.ID)
 		err := c.InsertProfile(ctx, query.InsertProfileParams{ID: string(p.ID), Assistant: string(p.Assistant), Slug: p.Slug, NameKey: nameKey(p.Name),
 			Status: string(p.Status), Definition: definition, Sealed: sealed, Version: 1, CreatedAt: micros(now), UpdatedAt: micros(now)})
 		return s.nameTaken(err)
-	})
-	return p, err
+	}, nil
 }
 
 func (s Scope) nameTaken(err error) error {
@@ -124,37 +182,36 @@ func (s Scope) SaveProfile(ctx context.Context, p behalf.Profile) (behalf.Profil
 		return p, err
 	}
 	p.Plan, p.Status, p.Slug = plan, behalf.ProfileConfigured, slugOf(p)
-	definition, sealed, err := s.db.sealProfile(p, p.Version+1)
+	step, err := s.saving(ctx, p)
 	if err != nil {
 		return p, err
 	}
 	err = s.change(ctx, func(c *change) error {
 		p.UpdatedAt = c.now
+		return step(c)
+	})
+	p.Version++
+	return p, err
+}
+
+func (s Scope) saving(ctx context.Context, p behalf.Profile) (func(*change) error, error) {
+	definition, sealed, err := s.db.sealProfile(p, p.Version+1)
+	if err != nil {
+		return nil, err
+	}
+	return func(c *change) error {
+		if err := c.usable(ctx, p.ConnectorName()); err != nil {
+			return err
+		}
 		c.audit(p.Assistant, "profile.save", string(p.ID), p.Name)
+		c.noteProfile(p.ID)
 		err := one(c.UpdateProfile(ctx, query.UpdateProfileParams{Slug: p.Slug, NameKey: nameKey(p.Name), Status: string(p.Status), Definition: definition,
 			Sealed: sealed, UpdatedAt: micros(c.now), ID: string(p.ID), Assistant: string(p.Assistant), Version: p.Version}))
 		if err == ErrStale {
 			return conflictStale("profile")
 		}
 		return s.nameTaken(err)
-	})
-	p.Version++
-	return p, err
-}
-
-// DeleteProfile ends a profile: from now on nothing uses it.
-func (s Scope) DeleteProfile(ctx context.Context, p behalf.Profile) error {
-	if err := s.allow(behalf.WriteProfiles, p.Assistant, "profile"); err != nil {
-		return err
-	}
-	return s.change(ctx, func(c *change) error {
-		c.audit(p.Assistant, "profile.delete", string(p.ID), p.Name)
-		err := one(c.DeleteProfile(ctx, query.DeleteProfileParams{DeletedAt: micros(c.now), ID: string(p.ID), Assistant: string(p.Assistant), Version: p.Version}))
-		if err == ErrStale {
-			return conflictStale("profile")
-		}
-		return err
-	})
+	}, nil
 }
 
 // SetProfileStatus moves a profile between configured and failing, and tells of
@@ -168,11 +225,16 @@ func (s Scope) SetProfileStatus(ctx context.Context, p behalf.Profile, to behalf
 		from, event = behalf.ProfileFailing, behalf.EventProfileRecovered
 	}
 	return s.change(ctx, func(c *change) error {
-		rows, err := c.SetProfileStatus(ctx, query.SetProfileStatusParams{Status: string(to), ID: string(p.ID), Before: string(from)})
-		if err != nil || rows == 0 {
+		rows, err := c.SetProfileStatus(ctx, query.SetProfileStatusParams{Status: string(to), ProbeAt: micros(c.now.Add(probeAfter(0))), ID: string(p.ID), Before: string(from)})
+		if err != nil {
 			return err
 		}
+		if rows == 0 { // another node was first, and this one has not heard of it
+			s.db.held.drop(note{Noun: nounProfile, Object: string(p.ID)})
+			return nil
+		}
 		c.audit(p.Assistant, string(event), string(p.ID), detail)
+		c.noteProfile(p.ID)
 		c.event(behalf.Event{Assistant: p.Assistant, Type: event, Profile: p.ID, Detail: detail})
 		return nil
 	})
@@ -219,11 +281,10 @@ func (db *DB) sealProfile(p behalf.Profile, version int64) (definition string, s
 // is taken from memory: its plan is not compiled again.
 func (db *DB) profileFrom(row query.Profile) (behalf.Profile, error) {
 	if p, ok := db.plans.get(row.ID, row.Version); ok {
-		p.Status = behalf.ProfileStatus(row.Status)
-		return p, nil
+		return inState(p, row), nil
 	}
-	p := behalf.Profile{ID: behalf.ProfileID(row.ID), Assistant: behalf.AssistantID(row.Assistant), Slug: row.Slug, Status: behalf.ProfileStatus(row.Status),
-		Version: row.Version, CreatedAt: at(row.CreatedAt), UpdatedAt: at(row.UpdatedAt)}
+	p := behalf.Profile{ID: behalf.ProfileID(row.ID), Assistant: behalf.AssistantID(row.Assistant), Version: row.Version, CreatedAt: at(row.CreatedAt)}
+	p = inState(p, row)
 	var secrets sealedProfile
 	if err := db.unseal(row.Sealed, profilePlace(p.ID, p.Version, row.Definition), &secrets); err != nil {
 		return p, err
@@ -249,6 +310,16 @@ func (db *DB) profileFrom(row query.Profile) (behalf.Profile, error) {
 	p.Plan = plan
 	db.plans.put(p)
 	return p, nil
+}
+
+// inState returns the profile in the state of its row: what may change without
+// its version.
+func inState(p behalf.Profile, row query.Profile) behalf.Profile {
+	p.Status, p.Slug, p.UpdatedAt, p.DeletedAt, p.PurgeAt = behalf.ProfileStatus(row.Status), row.Slug, at(row.UpdatedAt), at(row.DeletedAt), at(row.PurgeAt)
+	if p.Deleted() {
+		p.Slug, p.PurgeAt = cmp.Or(row.WasSlug, row.Slug), at(cmp.Or(row.PurgeAt, row.DeletedAt+behalf.KeepDeleted.Microseconds()))
+	}
+	return p
 }
 
 // plans keeps opened profiles by id and version.

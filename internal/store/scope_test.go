@@ -14,7 +14,7 @@ import (
 )
 
 // free are the methods that neither read nor change anything that is kept.
-var free = []string{"Actor", "Now", "Used"}
+var free = []string{"Actor", "Now", "Used", "Record", "RecordLater", "Sees"}
 
 func TestEveryMethodOfScopeIsTried(t *testing.T) {
 	typ := reflect.TypeFor[store.Scope]()
@@ -26,12 +26,19 @@ func TestEveryMethodOfScopeIsTried(t *testing.T) {
 }
 
 var (
-	reads      = []string{"Assistant", "Assistants", "Profile", "Profiles", "Session", "Connection", "Connections", "Events"}
-	runs       = []string{"SessionSecrets", "SaveSession", "EndSession", "Connect"}
-	uses       = []string{"CreateSession", "ConnectionsOf", "Secrets", "Revoke", "MakeDefault"}
-	configures = []string{"ReserveProfile", "CreateProfile", "SaveProfile", "DeleteProfile"}
-	governs    = []string{"Audit", "CreateAssistant", "SaveAssistant", "CreateKey", "Keys", "HasKeys", "RevokeKey"}
-	maintains  = []string{"OverdueSessions", "ForgetSessions", "SetProfileStatus", "Lease", "Keep", "Release", "Adopt"}
+	reads      = []string{"Assistant", "Assistants", "Profile", "Profiles", "Session", "Connection", "Connections", "LatestConnections", "Generations", "RevocationProofs", "GrantProofs", "CountConnections", "LastUse", "Tallies", "Events", "HeldAssistant", "HeldProfile", "DeletedProfiles", "ProfileUses", "Owes", "Variable", "Variables", "Webhooks", "Webhook", "WebhookHealth", "Delivery", "Deliveries"}
+	runs       = []string{"SessionSecrets", "SaveSession", "EndSession", "ForsakeSession", "Connect"}
+	tests      = []string{"CreateTranscript", "Transcript", "SessionTranscript", "Trials", "ConnectionTranscripts"}
+	uses       = []string{"UserLink", "CreateSession", "ConnectionsOf", "HeldConnections", "HeldConnection", "HeldSecrets", "Answer", "Secrets", "Leased", "Revoke", "RevokeOwing", "MakeDefault", "MakeConnection", "PutVariable", "DeleteVariable", "Stored", "CreateWebhook", "SaveWebhook", "RotateWebhook", "DeleteWebhook", "TestWebhook", "ReplayWebhook", "ForgetUser"}
+	configures = []string{"ReserveProfile", "CreateProfile", "SaveProfile", "ApplyProfiles", "DeleteProfile", "EndProfile", "DeletedProfile", "RestoreProfile", "Import", "RestoreGeneration"}
+	inspects   = []string{"Connectors", "Connector", "ConnectorAgents", "ConnectorTunnels", "ConnectorTraffic", "ConnectorUses"}
+	governs    = []string{"CreateConnector", "SaveConnector", "DeleteConnector", "EnrolToken", "RevokeAgent",
+		"Audit", "AuditLines", "CreateAssistant", "SaveAssistant", "SaveLogo", "CreateKey", "Keys", "HasKeys", "RevokeKey",
+		"Members", "Member", "MemberByEmail", "InviteMember", "LinkMember", "SaveMember", "RemoveMember", "SignIns", "EndSignIn", "EndSignIns", "Keyring", "RecoveryKit", "AuditHeads", "VerifyAudit"}
+	owns      = []string{"RotateKeyring", "DisableKey", "EnableKey", "DestroyKey", "RewrapKeyring", "TakeRecoveryKit"}
+	maintains = []string{"OverdueSessions", "ForgetSessions", "Topology", "AttachTunnel", "DetachTunnel", "SweepTunnels", "CountTraffic",
+		"SetProfileStatus", "Lease", "LeaseUnread", "Keep", "KeepOn", "Release", "Adopt", "Nodes", "DueProfiles", "ClaimDue", "Unplanned", "Plan", "Warn", "Probe", "SetUp", "ForgetSignIns", "TurnKeyring", "ForgetAudit",
+		"SaveTranscript", "OpenTrials", "AccountUse", "Forsake", "ClaimOwedOf", "KeptProfile", "OverdueProfiles", "ForgetProfile", "TellSecret", "ClaimOwed", "Postpone", "Settle", "ForgetTranscripts", "ForgetTallies", "ForgetVariables", "WebhookSigning", "SpreadEvents", "DueWebhooks", "ClaimDeliveries", "SettleDelivery", "ForgetDeliveries"}
 )
 
 func administrator(r behalf.Role) func(*house) behalf.Actor {
@@ -44,16 +51,16 @@ var matrix = map[string]struct {
 	actor func(*house) behalf.Actor
 	may   [][]string
 }{
-	"our own work":       {func(*house) behalf.Actor { return behalf.System("test") }, [][]string{reads, runs, uses, configures, governs, maintains}},
-	"an owner":           {administrator(behalf.RoleOwner), [][]string{reads, runs, uses, configures, governs}},
-	"an administrator":   {administrator(behalf.RoleAdministrator), [][]string{reads, runs, uses, configures, governs}},
-	"a developer":        {administrator(behalf.RoleDeveloper), [][]string{reads, runs, uses, configures}},
-	"a viewer":           {administrator(behalf.RoleViewer), [][]string{reads}},
+	"our own work":       {func(*house) behalf.Actor { return behalf.System("test") }, [][]string{reads, runs, uses, tests, configures, inspects, governs, owns, maintains}},
+	"an owner":           {administrator(behalf.RoleOwner), [][]string{reads, runs, uses, tests, configures, inspects, governs, owns}},
+	"an administrator":   {administrator(behalf.RoleAdministrator), [][]string{reads, runs, uses, tests, configures, inspects, governs}},
+	"a developer":        {administrator(behalf.RoleDeveloper), [][]string{reads, runs, uses, tests, configures, inspects}},
+	"a viewer":           {administrator(behalf.RoleViewer), [][]string{reads, inspects}},
 	"an unknown role":    {administrator("root"), nil},
-	"the assistant":      {(*house).assistantActor, [][]string{reads, runs, uses}},
+	"the assistant":      {(*house).assistantActor, [][]string{reads, runs, uses, tests}},
 	"another assistant":  {func(h *house) behalf.Actor { return h.stranger(behalf.ActorAssistant) }, [][]string{{"Assistants"}}},
 	"no assistant":       {func(*house) behalf.Actor { return behalf.Actor{Kind: behalf.ActorAssistant, ID: "key_x"} }, nil},
-	"an end user":        {func(h *house) behalf.Actor { return h.browser("cs_other") }, [][]string{{"Assistant", "Assistants", "Profile", "Profiles"}}},
+	"an end user":        {func(h *house) behalf.Actor { return h.browser("cs_other") }, [][]string{{"Assistant", "Assistants", "Profile", "Profiles", "HeldAssistant", "HeldProfile", "DeletedProfiles"}}},
 	"another's end user": {func(h *house) behalf.Actor { return h.stranger(behalf.ActorEndUser) }, [][]string{{"Assistants"}}},
 	"nobody":             {func(*house) behalf.Actor { return behalf.Actor{} }, nil},
 	"a kind that is not": {func(h *house) behalf.Actor { return behalf.Actor{Kind: "root", Assistant: h.Assistant.ID} }, nil},
@@ -112,7 +119,7 @@ func TestWhatBelongsToAnotherAssistantDoesNotExist(t *testing.T) {
 		h := newHouse(t, url)
 		for _, kind := range []behalf.ActorKind{behalf.ActorAssistant, behalf.ActorEndUser} {
 			scope := h.DB.As(h.stranger(kind))
-			for _, name := range slices.Concat(reads, uses, runs) {
+			for _, name := range slices.Concat(reads, uses, runs, tests) {
 				if name == "Assistants" {
 					continue
 				}

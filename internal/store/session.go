@@ -32,7 +32,7 @@ func (s Scope) Session(ctx context.Context, assistant behalf.AssistantID, id beh
 
 // CreateSession keeps a new session and what it was given, sealed.
 func (s Scope) CreateSession(ctx context.Context, n behalf.ConnectSession, secrets behalf.SessionSecrets) error {
-	if err := s.allow(behalf.BeginSessions, n.Assistant, "connect session"); err != nil {
+	if err := s.mayBegin(n); err != nil {
 		return err
 	}
 	_, err := s.db.read.Profile(ctx, query.ProfileParams{Assistant: string(n.Assistant), ID: string(n.Profile)})
@@ -47,7 +47,7 @@ func (s Scope) CreateSession(ctx context.Context, n behalf.ConnectSession, secre
 		c.audit(n.Assistant, "session.create", string(n.ID), "")
 		return c.InsertSession(ctx, query.InsertSessionParams{ID: string(n.ID), Assistant: string(n.Assistant), Profile: string(n.Profile), ProfileVersion: n.ProfileVersion,
 			EndUser: n.User, UserName: n.UserName, Tenant: n.Tenant, Locale: n.Locale, ReturnUrl: n.ReturnURL, Status: string(n.Status), FinishChallenge: n.FinishChallenge,
-			LinkHash: n.LinkHash, BrowserHash: []byte{}, StateHash: []byte{}, FinishHash: []byte{}, Sealed: sealed, CreatedAt: micros(n.CreatedAt), ExpiresAt: micros(n.ExpiresAt)})
+			LinkHash: n.LinkHash, BrowserHash: []byte{}, StateHash: []byte{}, FinishHash: []byte{}, Sealed: sealed, CreatedAt: micros(n.CreatedAt), ExpiresAt: micros(n.ExpiresAt), Trial: string(n.Trial)})
 	})
 }
 
@@ -83,11 +83,24 @@ func (s Scope) SaveSession(ctx context.Context, n behalf.ConnectSession, secrets
 
 // EndSession ends a session without a connection and forgets what it held.
 func (s Scope) EndSession(ctx context.Context, n behalf.ConnectSession, status behalf.SessionStatus, why behalf.Outcome) (behalf.ConnectSession, error) {
+	return s.endSession(ctx, n, status, why, nil)
+}
+
+func (s Scope) endSession(ctx context.Context, n behalf.ConnectSession, status behalf.SessionStatus, why behalf.Outcome, brought *Forsaken) (behalf.ConnectSession, error) {
 	n.Status, n.Problem, n.EndedAt = status, &why, s.db.Now()
 	if err := s.mayRun(n); err != nil {
 		return n, err
 	}
-	err := s.change(ctx, func(c *change) error {
+	err := s.change(ctx, func(c *change) (err error) {
+		if brought == nil {
+			brought, err = s.heldOf(ctx, c, n)
+		}
+		if err == nil && brought != nil {
+			err = s.forsake(ctx, c, n, *brought)
+		}
+		if err != nil {
+			return err
+		}
 		c.audit(n.Assistant, "session."+string(status), string(n.ID), why.Code)
 		return s.updateSession(ctx, c, n, behalf.SessionSecrets{})
 	})
@@ -117,7 +130,12 @@ func (s Scope) ForgetSessions(ctx context.Context, before time.Time) error {
 	if err := s.allow(behalf.Maintain, "", "connect session"); err != nil {
 		return err
 	}
-	return s.change(ctx, func(c *change) error { return c.DeleteSessions(ctx, micros(before)) })
+	return s.change(ctx, func(c *change) error {
+		if err := c.ForgetSessionOutcomes(ctx, micros(before)); err != nil {
+			return err
+		}
+		return c.DeleteSessions(ctx, micros(before))
+	})
 }
 
 // mayRun decides who may move a session: the browser that holds its link, the
@@ -171,7 +189,9 @@ type sealedSession struct {
 	State        string            `json:"state,omitempty"`
 	CodeVerifier string            `json:"code_verifier,omitempty"`
 	Nonce        string            `json:"nonce,omitempty"`
+	Reconnect    behalf.Reconnect  `json:"reconnect,omitzero"`
 	Result       *sealedResult     `json:"result,omitempty"`
+	Choosing     *behalf.Choosing  `json:"choosing,omitempty"`
 }
 
 type sealedResult struct {
@@ -180,12 +200,14 @@ type sealedResult struct {
 	Label      string            `json:"label"`
 	Captured   map[string]string `json:"captured,omitempty"`
 	Origins    []string          `json:"origins,omitempty"`
+	Into       string            `json:"into,omitempty"`
 }
 
 func (db *DB) sealSession(id behalf.SessionID, version int64, s behalf.SessionSecrets) ([]byte, error) {
-	sealed := sealedSession{Fields: revealed(s.Fields), TenantFixed: s.TenantFixed, State: s.State.Reveal(), CodeVerifier: s.CodeVerifier.Reveal(), Nonce: s.Nonce.Reveal()}
+	sealed := sealedSession{Fields: revealed(s.Fields), TenantFixed: s.TenantFixed, State: s.State.Reveal(), CodeVerifier: s.CodeVerifier.Reveal(), Nonce: s.Nonce.Reveal(), Reconnect: s.Reconnect}
+	sealed.Choosing = s.Choosing
 	if r := s.Result; r != nil {
-		sealed.Result = &sealedResult{sealCredential(r.Credential), r.Account.Subject, r.Account.Label, r.Captured, r.Origins}
+		sealed.Result = &sealedResult{sealCredential(r.Credential), r.Account.Subject, r.Account.Label, r.Captured, r.Origins, string(r.Into)}
 	}
 	b, err := db.seal(sealed, sessionPlace(id, version))
 	if err != nil {
@@ -195,9 +217,10 @@ func (db *DB) sealSession(id behalf.SessionID, version int64, s behalf.SessionSe
 }
 
 func (s sealedSession) open() behalf.SessionSecrets {
-	out := behalf.SessionSecrets{Fields: concealed(s.Fields), TenantFixed: s.TenantFixed, State: secret.New(s.State), CodeVerifier: secret.New(s.CodeVerifier), Nonce: secret.New(s.Nonce)}
+	out := behalf.SessionSecrets{Fields: concealed(s.Fields), TenantFixed: s.TenantFixed, State: secret.New(s.State), CodeVerifier: secret.New(s.CodeVerifier), Nonce: secret.New(s.Nonce), Reconnect: s.Reconnect}
+	out.Choosing = s.Choosing
 	if r := s.Result; r != nil {
-		out.Result = &behalf.SessionResult{Credential: r.Credential.open(), Account: behalf.Account{Subject: r.Subject, Label: r.Label}, Captured: r.Captured, Origins: r.Origins}
+		out.Result = &behalf.SessionResult{Credential: r.Credential.open(), Account: behalf.Account{Subject: r.Subject, Label: r.Label}, Captured: r.Captured, Origins: r.Origins, Into: behalf.ConnectionID(r.Into)}
 	}
 	return out
 }
@@ -206,7 +229,7 @@ func sessionFrom(row query.ConnectSession) behalf.ConnectSession {
 	s := behalf.ConnectSession{ID: behalf.SessionID(row.ID), Assistant: behalf.AssistantID(row.Assistant), Profile: behalf.ProfileID(row.Profile), ProfileVersion: row.ProfileVersion,
 		User: row.EndUser, UserName: row.UserName, Tenant: row.Tenant, Locale: row.Locale, ReturnURL: row.ReturnUrl, Status: behalf.SessionStatus(row.Status),
 		Connection: behalf.ConnectionID(row.Connection), FinishChallenge: row.FinishChallenge, FinishTries: row.FinishTries, LinkHash: row.LinkHash,
-		BrowserHash: row.BrowserHash, StateHash: row.StateHash, FinishHash: row.FinishHash, RedirectURI: row.RedirectUri, Issuer: row.Issuer, Version: row.Version,
+		BrowserHash: row.BrowserHash, StateHash: row.StateHash, FinishHash: row.FinishHash, RedirectURI: row.RedirectUri, Issuer: row.Issuer, Version: row.Version, Trial: behalf.TranscriptID(row.Trial),
 		CreatedAt: at(row.CreatedAt), ExpiresAt: at(row.ExpiresAt), RedirectedAt: at(row.RedirectedAt), ReturnedAt: at(row.ReturnedAt), EndedAt: at(row.EndedAt)}
 	if row.Outcome != "" {
 		s.Problem = &behalf.Outcome{}

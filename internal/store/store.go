@@ -5,11 +5,13 @@
 //
 //   - Nobody reads or writes but through a Scope, which As gives to an actor:
 //     it decides, isolates assistants from each other, and audits.
-//   - A change, its audit line and its event are one transaction.
+//   - A change, its audit line and its event are one transaction. Audit lines hang
+//     on chains (chain.go).
 //   - What is secret is sealed before it reaches SQL, bound to its row, its
 //     column and where there is one its generation or version.
-//   - The three doors (doors.go) turn a key, a link or a state into an actor.
-//     They are the only reads without one, and find by hash only.
+//   - The doors (doors.go, member_doors.go) turn a key, a link, a state, a
+//     password or a sign-in into an actor. They are the only reads without one,
+//     and find by hash only; a password by its owner's address.
 //   - No network call happens inside a transaction.
 package store
 
@@ -35,37 +37,66 @@ import (
 // Config says where everything is kept.
 type Config struct {
 	URL string // sqlite:/path/to/behalf.db or postgres://…
-	// RootKey returns the key that wraps the keyring. keyring tells whether the
-	// database has one already: then a key must not be made but found.
-	RootKey func(keyring bool) (vault.RootKey, error)
-	Now     func() time.Time
-	Log     *slog.Logger
+	// RootKey returns the key that wraps the keyring. It is asked once; where a
+	// database has a keyring already, a key must not be made but found.
+	RootKey func(context.Context, vault.Kept) (vault.RootKey, error)
+	// Grace is for how long tokens that are good are given out while the database
+	// does not answer; default 5 minutes, below zero: not at all.
+	Grace time.Duration
+	// SpillDir is where refreshed credentials are kept while the database does not
+	// take them. Without it they are in memory only, until it does.
+	SpillDir string
+	// AuditKeep and AuditLines bound the audit log by age and by number of lines;
+	// 0: not at all.
+	AuditKeep  time.Duration
+	AuditLines int64
+	Address    string // where other nodes reach this one; empty: they do not
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // DB is an open database. Close it when nothing uses it any more.
 type DB struct {
 	Node behalf.NodeID // this process, as leases and audit lines name it
 
-	engine    engine
-	read      *query.Queries
-	write     *query.Queries
-	keyring   *vault.Keyring
-	clock     *clock
-	log       *slog.Logger
-	seq       atomic.Int64 // of this node's audit lines
-	lastEvent atomic.Int64 // milliseconds in the id of this node's newest event
-	uses      uses
-	plans     plans
+	id            behalf.DatabaseID
+	engine        engine
+	read          *query.Queries
+	write         *query.Queries
+	many          map[*many]statement
+	keyring       *ring
+	clock         *clock
+	log           *slog.Logger
+	seq           atomic.Int64 // of this node's audit lines
+	lastEvent     atomic.Int64 // milliseconds in the id of this node's newest event
+	chain         chain
+	auditKeep     time.Duration
+	auditLines    int64
+	uses          uses
+	tallies       tallies
+	records       records
+	plans         plans
+	noteSeq       atomic.Int64 // of this node's lines in the change log
+	held          *held
+	group         group
+	unwritten     unwritten
+	address       string // where other nodes reach this one
+	unsignedUntil time.Time
+	follow        follower
 }
 
 // engine is what differs between the two databases.
 type engine struct {
-	name   string
-	reader *sql.DB
-	writer *sql.DB
-	unique func(error) bool // whether an error is a broken unique index
-	now    string           // a query for the database's own time in microseconds; empty: this machine's
-	pool   *pgxpool.Pool    // under reader and writer, on PostgreSQL
+	name       string
+	reader     *sql.DB
+	writer     *sql.DB
+	unique     func(error) bool // whether an error is a broken unique index
+	txid       string           // the number of a transaction, as SQL
+	upto       string           // below which all transactions have ended, as SQL
+	skipLocked string           // of a subquery: what others are just claiming is passed over
+	notify     string           // a statement that wakes the other nodes; empty: they look often enough
+	now        string           // a query for the database's own time in microseconds; empty: this machine's
+	pool       *pgxpool.Pool    // under reader and writer, on PostgreSQL
 }
 
 // Open opens the database, brings its schema up to date and opens the keyring;
@@ -76,6 +107,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{Node: behalf.NewNodeID(cfg.Now()), engine: e, log: cfg.Log, clock: &clock{local: cfg.Now}}
+	db.auditKeep, db.auditLines = cfg.AuditKeep, cfg.AuditLines
+	db.follow.db, db.follow.grace = db, grace(cfg.Grace)
+	db.group.db = db
 	if err := db.open(ctx, cfg); err != nil {
 		_ = e.close()
 		return nil, err
@@ -83,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) open(ctx context.Context, cfg Config) error {
+func (db *DB) open(ctx context.Context, cfg Config) (err error) {
 	if err := migrate(ctx, db.engine); err != nil {
 		return fmt.Errorf("store: bring the schema up to date: %w", err)
 	}
@@ -93,13 +127,54 @@ func (db *DB) open(ctx context.Context, cfg Config) error {
 	if err := db.prepare(ctx); err != nil {
 		return fmt.Errorf("store: prepare: %w", err)
 	}
-	return db.openKeyring(ctx, cfg.RootKey)
+	if err := db.identify(ctx); err != nil {
+		return fmt.Errorf("store: read the database's id: %w", err)
+	}
+	if err := db.openKeyring(ctx, cfg.RootKey); err != nil {
+		return err
+	}
+	if db.held, err = newHeld(); err != nil {
+		return err
+	}
+	if err := db.follow.begin(ctx); err != nil {
+		return err
+	}
+	if err := db.signAll(ctx); err != nil {
+		return err
+	}
+	return db.enter(ctx, cfg)
+}
+
+// enter makes this one of the nodes, with what those before it have left.
+func (db *DB) enter(ctx context.Context, cfg Config) error {
+	db.address = cfg.Address
+	old, err := db.openSpills(cfg.SpillDir)
+	if err == nil {
+		err = db.replay(ctx, old)
+	}
+	if err == nil && cfg.SpillDir != "" {
+		err = db.see(ctx)
+	}
+	if err != nil {
+		db.unwritten.abandon(old)
+	}
+	return err
+}
+
+func grace(d time.Duration) time.Duration {
+	if d == 0 {
+		return defaultGrace
+	}
+	return max(0, d)
 }
 
 // prepare parses every statement once on SQLite, which saves a third of a read.
 // On PostgreSQL the driver does that by itself, for each connection of its
 // pool; database/sql would do it anew for each use.
 func (db *DB) prepare(ctx context.Context) (err error) {
+	if err := db.prepareMany(ctx); err != nil {
+		return err
+	}
 	if db.engine.name == "postgres" {
 		db.read, db.write = query.New(db.engine.reader), query.New(db.engine.writer)
 		return nil
@@ -112,7 +187,15 @@ func (db *DB) prepare(ctx context.Context) (err error) {
 }
 
 // Close ends all connections to the database.
-func (db *DB) Close() error { return db.engine.close() }
+func (db *DB) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), readLimit)
+	defer cancel()
+	if err := db.linkLines(ctx); err != nil {
+		db.log.Warn("the last audit lines are linked by another server", "err", err)
+	}
+	db.leave()
+	return db.engine.close()
+}
 
 func (e engine) close() error {
 	if e.pool != nil {
@@ -130,10 +213,16 @@ func (db *DB) Ping(ctx context.Context) error {
 	return db.engine.writer.PingContext(ctx)
 }
 
-// Run does the store's own background work until ctx ends: it writes uses in
-// batches and follows the database's clock. What is unwritten when ctx ends is
-// written before Run returns.
+// Run does the store's own background work until ctx ends: it follows the
+// change log and the database's clock, and writes uses in batches, and
+// transcripts. What is unwritten when ctx ends is written before Run returns.
 func (db *DB) Run(ctx context.Context) error {
+	var following sync.WaitGroup
+	following.Go(func() { db.follow.run(ctx) })
+	following.Go(func() { db.beat(ctx) })
+	following.Go(func() { db.turn(ctx) })
+	defer following.Wait()
+	var trimmed trimmer
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -141,11 +230,35 @@ func (db *DB) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			return db.flushUses(last)
+			return errors.Join(db.flushRecords(last), db.flushUses(last), db.linkLines(last))
 		case <-tick.C:
 		}
 		if err := db.flushUses(ctx); err != nil {
 			db.log.Warn("uses not written yet", "err", err)
+		}
+		if err := db.linkLines(ctx); err != nil && !errors.Is(err, ErrBusy) {
+			db.log.Warn("audit lines not linked yet", "err", err)
+		}
+		if err := db.flushRecords(ctx); err != nil {
+			db.log.Warn("transcripts not written yet", "err", err)
+		}
+		if err := db.keyring.refresh(ctx); err != nil {
+			db.log.Error("the keyring was changed and not loaded", "err", err)
+		}
+		if n%60 == 30 {
+			if err := db.adopt(ctx); err != nil && !errors.Is(err, ErrBusy) {
+				db.log.Warn("audit lines of nodes that are gone not linked yet", "err", err)
+			}
+		}
+		if n%60 == 45 {
+			if err := db.forgetAudit(ctx); err != nil {
+				db.log.Warn("the audit log was not trimmed", "err", err)
+			}
+		}
+		if n%60 == 59 {
+			if err := trimmed.step(ctx, db); err != nil {
+				db.log.Warn("the change log was not trimmed", "err", err)
+			}
 		}
 		if n%10 == 9 {
 			if err := db.clock.measure(ctx, db.engine); err != nil {
@@ -217,7 +330,7 @@ func (s Scope) allow(p behalf.Permission, assistant behalf.AssistantID, noun str
 	case s.actor.Kind == "":
 		return behalf.Errorf(behalf.CodeUnauthenticated, "A key is needed for this.")
 	}
-	return behalf.Errorf(behalf.CodeForbidden, "This key may not do that (%s).", p)
+	return behalf.Forbidden(s.actor, p)
 }
 
 // change is one transaction with its audit lines and events.
@@ -225,8 +338,10 @@ type change struct {
 	*query.Queries
 	scope  Scope
 	now    time.Time
+	tx     *sql.Tx
 	audits []behalf.AuditEntry
 	events []behalf.Event
+	notes  []note // for the change log
 }
 
 func (c *change) audit(assistant behalf.AssistantID, action, object, detail string) {
@@ -258,20 +373,11 @@ func (s Scope) change(ctx context.Context, do func(*change) error) error {
 		return unavailable(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	c := &change{Queries: s.db.write.WithTx(tx), scope: s, now: s.db.Now()}
+	c := &change{Queries: s.db.write.WithTx(tx), scope: s, now: s.db.Now(), tx: tx}
 	if err := do(c); err != nil {
 		return known(err)
 	}
-	if err := s.db.insertAudits(ctx, c.Queries, c.audits); err != nil {
-		return unavailable(err)
-	}
-	if err := insertEvents(ctx, c.Queries, c.events); err != nil {
-		return unavailable(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return unavailable(err)
-	}
-	return nil
+	return c.finish(ctx)
 }
 
 // known passes on what is an Error already; all else is the database's.

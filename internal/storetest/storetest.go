@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -55,18 +56,22 @@ func (c *Clock) Advance(d time.Duration) {
 // RootKey is the root key of every store here. Its argument is the character
 // that the key is made of: another one makes another key.
 func RootKey(of string) vault.RootKey {
-	key := base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat(of, 32)))
-	root, err := vault.ParseRootKey(secret.New("behalf-root-key-v1 " + key))
+	root, err := vault.ParseRootKey(secret.New(rootKey(of)))
 	if err != nil {
 		panic(err) // of is one byte
 	}
 	return root
 }
 
+// rootKey is the text of RootKey.
+func rootKey(of string) string {
+	return "behalf-root-key-v1 " + base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat(of, 32)))
+}
+
 // Config is a store's configuration with RootKey("k") and a silent log.
 func Config(url string, now func() time.Time) store.Config {
 	return store.Config{URL: url, Now: now, Log: slog.New(slog.DiscardHandler),
-		RootKey: func(bool) (vault.RootKey, error) { return RootKey("k"), nil }}
+		RootKey: func(context.Context, vault.Kept) (vault.RootKey, error) { return RootKey("k"), nil }}
 }
 
 // Open opens a store and closes it when the test ends.
@@ -88,19 +93,70 @@ func Each(t *testing.T, do func(t *testing.T, url string)) {
 	t.Run("PostgreSQL", func(t *testing.T) { do(t, Postgres(t)) })
 }
 
-// SQLite returns the address of a database that does not exist yet.
-func SQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "behalf.db") }
+// NoSQLite returns the address of a database that does not exist yet.
+func NoSQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "behalf.db") }
+
+// SQLite returns the address of a database as Each gives it to a test.
+func SQLite(t testing.TB) string {
+	t.Helper()
+	url := NoSQLite(t)
+	lay(t, strings.TrimPrefix(url, "sqlite:"))
+	return url
+}
+
+// DataDir makes of a directory the data directory of a server that has been
+// started once, where it is not one already: with a SQLite database as Each
+// gives it to a test, and its root key.
+func DataDir(t testing.TB, dir string) {
+	t.Helper()
+	database := filepath.Join(dir, "behalf.db")
+	if _, err := os.Stat(database); err == nil {
+		return
+	}
+	lay(t, database)
+	if err := os.WriteFile(filepath.Join(dir, "root.key"), []byte(rootKey("k")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lay(t testing.TB, path string) {
+	t.Helper()
+	b, err := prepared()
+	if err == nil {
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepared is the file of a SQLite database with the schema and a keyring:
+// migrating takes longer than writing it.
+var prepared = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "behalf-storetest-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "behalf.db")
+	if err := fill("sqlite:" + path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // Postgres returns the address of a database as Each gives it to a test.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	return testdb.PostgresFrom(t, "behalf", func(url string) error {
-		db, err := store.Open(context.Background(), Config(url, time.Now))
-		if err != nil {
-			return err
-		}
-		return db.Close()
-	})
+	return testdb.PostgresFrom(t, "behalf", fill)
+}
+
+func fill(url string) error {
+	db, err := store.Open(context.Background(), Config(url, time.Now))
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 // House is a store with an assistant that has a profile.

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 )
 
 // Keyring holds the keys that seal, and those that make MACs. It never changes:
-// Rotate and Promote return another. It is safe for concurrent use.
+// Rotate, Promote, Disable, Enable and Destroy return another. It is safe for concurrent use.
 //
 // The rules of rotation are:
 //
@@ -32,19 +33,47 @@ const (
 //     node would meet bytes that it cannot open.
 //   - Then it is made primary (Promote): new bytes are sealed under it.
 //   - Bytes under older keys open all the while, until they are sealed again.
+//   - A key that nothing is sealed under any more is disabled, which can be taken
+//     back, and later destroyed, which cannot.
 type Keyring struct {
 	sealKeys, macKeys *keyset.Handle
 
 	aead tink.AEAD
 	mac  tink.MAC
-	ids  []uint32 // of sealKeys, in the order in which they were added
+	ids  []uint32 // of sealKeys that open, in the order in which they were added
 }
+
+// KeyState is what a key of a keyring does.
+type KeyState string
+
+const (
+	KeyPrimary  KeyState = "primary"  // seals and opens
+	KeyEnabled  KeyState = "enabled"  // opens
+	KeyDisabled KeyState = "disabled" // is kept, and opens nothing
+)
+
+// Key describes one key of a keyring, without its material.
+type Key struct {
+	ID    uint32 // of the key that seals; the key that makes MACs goes with it
+	MACID uint32
+	State KeyState
+}
+
+var (
+	// ErrNoKey is returned where a keyring does not have the key that was named.
+	ErrNoKey = errors.New("vault: the keyring has no such key")
+
+	// ErrKeyInUse is returned where a key cannot be disabled or destroyed: it
+	// seals, or it was not disabled before it was to be destroyed.
+	ErrKeyInUse = errors.New("vault: the key is in use")
+)
 
 // wrappedKeyring is how a keyring is stored: JSON, so that a later version can
 // add a keyset and still read the older ones.
 type wrappedKeyring struct {
 	Seal []byte `json:"seal"` // an EncryptedKeyset of Tink under the root key
 	MAC  []byte `json:"mac"`
+	Root []byte `json:"root,omitempty"` // a heldKey, where a key management service holds the root key
 }
 
 // NewKeyring makes a keyring with one key and returns it with its wrapped form
@@ -92,7 +121,7 @@ func (k *Keyring) Wrap(root RootKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(wrappedKeyring{Seal: seal, MAC: mac})
+	return json.Marshal(wrappedKeyring{Seal: seal, MAC: mac, Root: root.held})
 }
 
 // Rotate returns a keyring with one more key, which opens but does not seal
@@ -123,6 +152,84 @@ func (k *Keyring) Promote(root RootKey) (*Keyring, []byte, error) {
 	return wrapped(root, sealKeys, macKeys)
 }
 
+// Keys returns the keys in the order in which they were added.
+func (k *Keyring) Keys() []Key {
+	seal, macs := k.sealKeys.KeysetInfo(), k.macKeys.KeysetInfo().GetKeyInfo()
+	var out []Key
+	for i, info := range seal.GetKeyInfo() {
+		key := Key{ID: info.GetKeyId(), MACID: macs[i].GetKeyId(), State: KeyEnabled}
+		switch {
+		case key.ID == seal.GetPrimaryKeyId():
+			key.State = KeyPrimary
+		case info.GetStatus() != tinkpb.KeyStatusType_ENABLED:
+			key.State = KeyDisabled
+		}
+		out = append(out, key)
+	}
+	return out
+}
+
+// Newest returns the id of the key that was added last.
+func (k *Keyring) Newest() uint32 {
+	all := ids(k.sealKeys)
+	return all[len(all)-1]
+}
+
+// Disable returns a keyring in which the key opens nothing, and its wrapped
+// form; Enable takes it back. The error is ErrNoKey or ErrKeyInUse.
+func (k *Keyring) Disable(root RootKey, id uint32) (*Keyring, []byte, error) {
+	return k.with(root, id, func(key Key) bool { return key.State != KeyPrimary }, (*keyset.Manager).Disable)
+}
+
+// Enable returns a keyring in which the key opens again, and its wrapped form.
+func (k *Keyring) Enable(root RootKey, id uint32) (*Keyring, []byte, error) {
+	return k.with(root, id, func(Key) bool { return true }, (*keyset.Manager).Enable)
+}
+
+// Destroy returns a keyring without a disabled key, and its wrapped form. What
+// is sealed under it can never be opened again.
+func (k *Keyring) Destroy(root RootKey, id uint32) (*Keyring, []byte, error) {
+	return k.with(root, id, func(key Key) bool { return key.State == KeyDisabled }, (*keyset.Manager).Delete)
+}
+
+// with does the same to a key that seals and to the one that makes MACs with it.
+func (k *Keyring) with(root RootKey, id uint32, may func(Key) bool, do func(*keyset.Manager, uint32) error) (*Keyring, []byte, error) {
+	at := slices.IndexFunc(k.Keys(), func(key Key) bool { return key.ID == id })
+	if at < 0 {
+		return nil, nil, ErrNoKey
+	}
+	key := k.Keys()[at]
+	if !may(key) {
+		return nil, nil, ErrKeyInUse
+	}
+	seal, macs := keyset.NewManagerFromHandle(k.sealKeys), keyset.NewManagerFromHandle(k.macKeys)
+	if err := errors.Join(do(seal, key.ID), do(macs, key.MACID)); err != nil {
+		return nil, nil, fmt.Errorf("vault: key %08x: %w", id, err)
+	}
+	sealKeys, err := handle(seal)
+	if err != nil {
+		return nil, nil, err
+	}
+	macKeys, err := handle(macs)
+	if err != nil {
+		return nil, nil, err
+	}
+	return wrapped(root, sealKeys, macKeys)
+}
+
+// SealPrefix returns what everything begins with that the key seals, and
+// MACPrefix the same of MACs.
+func (k Key) SealPrefix() []byte { return prefix(k.ID) }
+func (k Key) MACPrefix() []byte  { return prefix(k.MACID) }
+
+// SealPrefix returns what everything begins with that Seal makes now, and
+// MACPrefix the same of MAC: what begins otherwise waits to be made again.
+func (k *Keyring) SealPrefix() []byte { return prefix(k.PrimaryID()) }
+func (k *Keyring) MACPrefix() []byte  { return prefix(k.macKeys.KeysetInfo().GetPrimaryKeyId()) }
+
+// Tink's wire format: 0x01, then four bytes of key id.
+func prefix(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{1}, id) }
+
 func (k *Keyring) has(id uint32) bool { return slices.Contains(k.ids, id) }
 
 // XAES-256-GCM has nonces long enough to be random for ever, so that no key
@@ -139,7 +246,7 @@ func keyring(sealKeys, macKeys *keyset.Handle) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: keyring: %w", err)
 	}
-	return &Keyring{sealKeys: sealKeys, macKeys: macKeys, aead: a, mac: m, ids: ids(sealKeys)}, nil
+	return &Keyring{sealKeys: sealKeys, macKeys: macKeys, aead: a, mac: m, ids: enabled(sealKeys)}, nil
 }
 
 func wrapped(root RootKey, sealKeys, macKeys *keyset.Handle) (*Keyring, []byte, error) {
@@ -199,6 +306,16 @@ func handle(m *keyset.Manager) (*keyset.Handle, error) {
 		return nil, fmt.Errorf("vault: keyring: %w", err)
 	}
 	return keys, nil
+}
+
+func enabled(keys *keyset.Handle) []uint32 {
+	var ids []uint32
+	for _, key := range keys.KeysetInfo().GetKeyInfo() {
+		if key.GetStatus() == tinkpb.KeyStatusType_ENABLED {
+			ids = append(ids, key.GetKeyId())
+		}
+	}
+	return ids
 }
 
 func ids(keys *keyset.Handle) []uint32 {

@@ -169,3 +169,89 @@ func damaged(wrapped []byte) []byte {
 	}
 	return d
 }
+
+func TestAKeyIsDisabledTakenBackAndDestroyed(t *testing.T) {
+	k, root := keyring(t)
+	first := k.PrimaryID()
+	old := seal(t, k, "old", here)
+	code, err := k.MAC([]byte("x"), here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []func(vault.RootKey) (*vault.Keyring, []byte, error){
+		func(r vault.RootKey) (*vault.Keyring, []byte, error) { return k.Rotate(r) },
+		func(r vault.RootKey) (*vault.Keyring, []byte, error) { return k.Promote(r) },
+	} {
+		if k, _, err = step(root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := k.Destroy(root, first); !errors.Is(err, vault.ErrKeyInUse) {
+		t.Fatal("a key that opens was destroyed", err)
+	}
+	if _, _, err := k.Disable(root, k.PrimaryID()); !errors.Is(err, vault.ErrKeyInUse) {
+		t.Fatal("the key that seals was disabled", err)
+	}
+	if _, _, err := k.Disable(root, first+1); !errors.Is(err, vault.ErrNoKey) {
+		t.Fatal("a key that is not there was disabled", err)
+	}
+
+	_, wrapped, err := k.Disable(root, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := vault.OpenKeyring(root, wrapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := without.Open(old, here); !errors.Is(err, vault.ErrUnknownKey) {
+		t.Fatal("a disabled key opens", err)
+	}
+	if without.CheckMAC(code, []byte("x"), here) == nil {
+		t.Fatal("a disabled key's MAC is taken")
+	}
+	if keys := without.Keys(); len(keys) != 2 || keys[0].State != vault.KeyDisabled || keys[1].State != vault.KeyPrimary {
+		t.Fatal(keys)
+	}
+
+	again, _, err := without.Enable(root, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Open(old, here); err != nil || string(got) != "old" {
+		t.Fatal(string(got), err)
+	}
+	if again.CheckMAC(code, []byte("x"), here) != nil {
+		t.Fatal("an enabled key's MAC is refused")
+	}
+
+	gone, _, err := without.Destroy(root, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := gone.Keys(); len(keys) != 1 || keys[0].ID != k.PrimaryID() {
+		t.Fatal(keys)
+	}
+	if got, err := gone.Open(seal(t, k, "new", here), here); err != nil || string(got) != "new" {
+		t.Fatal(string(got), err)
+	}
+}
+
+func TestThePrefixTellsWhatWaits(t *testing.T) {
+	k, root := keyring(t)
+	old := seal(t, k, "old", here)
+	k, _, err := k.Rotate(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, _, err = k.Promote(root); err != nil {
+		t.Fatal(err)
+	}
+	code, err := k.MAC(nil, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.HasPrefix(old, k.SealPrefix()) || !bytes.HasPrefix(seal(t, k, "new", here), k.SealPrefix()) || !bytes.HasPrefix(code, k.MACPrefix()) {
+		t.Fatal("the prefix is not that of the primary key")
+	}
+}

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -39,21 +37,24 @@ var (
 )
 
 // RootKey wraps keyrings. The zero RootKey wraps and opens nothing.
-type RootKey struct{ aead tink.AEAD }
+type RootKey struct {
+	aead tink.AEAD
+	text secret.Text // as a key file has it
+	held []byte      // as a key management service has wrapped it; nil: none has
+}
 
 // ParseRootKey reads a root key from the text that is in a key file, as given
 // in an environment variable. It returns ErrKeyFormat for any other text.
 func ParseRootKey(text secret.Text) (RootKey, error) {
-	encoded, marked := strings.CutPrefix(strings.TrimSpace(text.Reveal()), rootMark+" ")
-	key, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if !marked || err != nil || len(key) != rootSize {
-		return RootKey{}, ErrKeyFormat // err would quote the position, and so a part of the key
+	key, err := rootBytes(text)
+	if err != nil {
+		return RootKey{}, err
 	}
 	aead, err := subtle.NewXChaCha20Poly1305(key)
 	if err != nil {
 		return RootKey{}, ErrKeyFormat
 	}
-	return RootKey{aead}, nil
+	return RootKey{aead: aead, text: rootText(key)}, nil
 }
 
 // LoadRootKey reads a root key from its file. It returns fs.ErrNotExist where
@@ -87,14 +88,28 @@ func LoadRootKey(path string) (RootKey, error) {
 // on the disk when CreateRootKey returns. Where the file exists, or another
 // process is quicker, it returns fs.ErrExist and changes nothing.
 func CreateRootKey(path string) (RootKey, error) {
+	root, err := newRootKey()
+	if err != nil {
+		return RootKey{}, err
+	}
+	if err := root.WriteFile(path); err != nil {
+		return RootKey{}, err
+	}
+	return root, nil
+}
+
+func newRootKey() (RootKey, error) {
 	var key [rootSize]byte
 	_, _ = rand.Read(key[:]) // never fails: crypto/rand ends the process instead
-	text := rootMark + " " + base64.RawURLEncoding.EncodeToString(key[:]) + "\n"
+	return ParseRootKey(rootText(key[:]))
+}
 
-	if err := writeOnce(path, text); err != nil {
-		return RootKey{}, fmt.Errorf("vault: new root key: %w", err)
+// WriteFile keeps the root key in a new file, as CreateRootKey does.
+func (r RootKey) WriteFile(path string) error {
+	if err := writeOnce(path, r.text.Reveal()); err != nil {
+		return fmt.Errorf("vault: new root key: %w", err)
 	}
-	return ParseRootKey(secret.New(text))
+	return nil
 }
 
 // writeOnce makes the file by linking a finished one to its name: unlike a

@@ -1,7 +1,8 @@
 // Package vault seals and opens bytes bound to where they are stored, under a
 // keyring that rotates.
 //
-// A root key (file or environment) wraps the keyring, which is kept in the
+// A root key (of a file, of the environment, or held by a key management
+// service) wraps the keyring, which is kept in the
 // database; the keyring seals. Nothing in this package reads or writes a
 // database, and no error of it holds anything that was sealed.
 package vault
@@ -20,8 +21,9 @@ var (
 	ErrOpen = errors.New("damaged, or moved from another place")
 
 	// ErrUnknownKey is returned for bytes under a key that this keyring does not
-	// have: another node has rotated, or the bytes come from another installation.
-	ErrUnknownKey = errors.New("sealed under a key that this keyring does not have")
+	// have, or that was disabled: another node has rotated, or the bytes come from
+	// another installation.
+	ErrUnknownKey = errors.New("sealed under a key that this keyring does not have, or that was disabled")
 
 	// ErrMAC is returned for a MAC that is not that of the data at its place.
 	ErrMAC = errors.New("does not match its MAC")
@@ -93,7 +95,6 @@ func (k *Keyring) OpenText(sealed []byte, at Place) (secret.Text, error) {
 // what is not under PrimaryID waits to be sealed again. It returns ErrOpen for
 // bytes that no keyring sealed.
 func KeyID(sealed []byte) (uint32, error) {
-	// Tink's wire format: 0x01, then four bytes of key id.
 	if len(sealed) < 5 || sealed[0] != 1 {
 		return 0, fmt.Errorf("vault: key id: %w", ErrOpen)
 	}

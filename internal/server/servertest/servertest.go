@@ -108,6 +108,9 @@ func New(t testing.TB, with Setup) *Server {
 
 func (s *Server) run(cfg server.Config) {
 	s.t.Helper()
+	if cfg.Database == "" && cfg.RootKey.Empty() {
+		storetest.DataDir(s.t, cfg.DataDir)
+	}
 	srv, err := server.New(s.t.Context(), cfg)
 	if err != nil {
 		s.t.Fatal(err)

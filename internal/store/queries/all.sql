@@ -62,10 +62,7 @@ UPDATE profiles SET slug = @slug, name_key = @name_key, status = @status, defini
 WHERE id = @id AND assistant = @assistant AND version = @version AND deleted_at = 0;
 
 -- name: SetProfileStatus :execrows
-UPDATE profiles SET status = @status WHERE id = @id AND status = @before AND deleted_at = 0;
-
--- name: DeleteProfile :execrows
-UPDATE profiles SET deleted_at = @deleted_at, slug = id, name_key = id WHERE id = @id AND assistant = @assistant AND version = @version AND deleted_at = 0;
+UPDATE profiles SET status = @status, probe_at = @probe_at, probes = 0 WHERE id = @id AND status = @before;
 
 -- name: InsertConnection :exec
 INSERT INTO connections (id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing,
@@ -109,26 +106,9 @@ WHERE id = @id AND assistant = @assistant AND status <> 'revoked';
 UPDATE connections SET is_default = CASE WHEN id = @id THEN 1 ELSE 0 END
 WHERE assistant = @assistant AND profile = @profile AND end_user = @end_user AND status <> 'revoked';
 
--- name: TakeLease :one
-UPDATE connections SET lease_owner = @owner, lease_fence = lease_fence + 1, lease_until = @until,
-    intent_before = intent_at, intent_at = @now, version = version + 1
-WHERE id = @id AND generation = @generation AND fence = @fence AND status = 'active' AND lease_until <= @now
-RETURNING lease_fence, intent_before;
-
--- name: MovePointer :execrows
-UPDATE connections SET generation = @generation, fence = @fence, status = 'active', reason = '', scopes_granted = @scopes_granted,
-    expires_at = @expires_at, obtained_at = @obtained_at, refreshable = @refreshable, rotates = @rotates,
-    lease_owner = '', lease_until = 0, intent_at = 0, next_attempt_at = 0, failures = 0, version = version + 1, updated_at = @updated_at
-WHERE id = @id AND generation = @seen AND fence = @seen_fence AND status <> 'revoked';
-
--- name: ReleaseLease :execrows
-UPDATE connections SET lease_owner = '', lease_until = 0, intent_at = @intent_at, next_attempt_at = @next_attempt_at,
-    failures = @failures, status = @status, reason = @reason, version = version + 1, updated_at = @updated_at
-WHERE id = @id AND lease_fence = @lease_fence AND generation = @generation AND status <> 'revoked';
-
 -- name: InsertCredential :execrows
-INSERT INTO credentials (connection, generation, fence, sealed, obtained_at)
-VALUES (@connection, @generation, @fence, @sealed, @obtained_at) ON CONFLICT (connection, generation, fence) DO NOTHING;
+INSERT INTO credentials (connection, generation, fence, sealed, obtained_at, origin, kept_at)
+VALUES (@connection, @generation, @fence, @sealed, @obtained_at, @origin, @kept_at) ON CONFLICT (connection, generation, fence) DO NOTHING;
 
 -- name: Credential :one
 SELECT * FROM credentials WHERE connection = @connection AND generation = @generation AND fence = @fence;
@@ -136,19 +116,16 @@ SELECT * FROM credentials WHERE connection = @connection AND generation = @gener
 -- name: Stray :one
 SELECT * FROM credentials WHERE connection = @connection AND generation >= @generation AND fence <> @fence ORDER BY generation DESC, fence DESC LIMIT 1;
 
--- name: TrimCredentials :exec
-DELETE FROM credentials WHERE connection = @connection AND generation < @generation;
-
 -- name: EraseCredentials :exec
 DELETE FROM credentials WHERE connection = @connection;
 
 -- name: InsertSession :exec
 INSERT INTO connect_sessions (id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection,
     outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version,
-    created_at, expires_at, redirected_at, returned_at, ended_at)
+    created_at, expires_at, redirected_at, returned_at, ended_at, trial)
 VALUES (@id, @assistant, @profile, @profile_version, @end_user, @user_name, @tenant, @locale, @return_url, @status, '',
     '', @finish_challenge, 0, @link_hash, @browser_hash, @state_hash, @finish_hash, @redirect_uri, @issuer, @sealed, 1,
-    @created_at, @expires_at, 0, 0, 0);
+    @created_at, @expires_at, 0, 0, 0, @trial);
 
 -- name: Session :one
 SELECT * FROM connect_sessions WHERE id = @id;
@@ -173,16 +150,12 @@ SELECT * FROM connect_sessions WHERE ended_at = 0
 -- name: DeleteSessions :exec
 DELETE FROM connect_sessions WHERE ended_at > 0 AND ended_at < @before;
 
--- name: InsertAudit :exec
-INSERT INTO audit (node, seq, at, actor, assistant, action, object, detail, count)
-VALUES (@node, @seq, @at, @actor, @assistant, @action, @object, @detail, @count);
-
 -- name: Audit :many
 SELECT * FROM audit WHERE (CAST(@assistant AS TEXT) = '' OR assistant = @assistant) AND at >= @since ORDER BY at DESC, seq DESC LIMIT CAST(sqlc.arg(max) AS BIGINT);
 
 -- name: InsertEvent :exec
-INSERT INTO events (id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at)
-VALUES (@id, @assistant, @type, @profile, @connection, @end_user, @detail, @created_at, 0);
+INSERT INTO events (id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at, webhook)
+VALUES (@id, @assistant, @type, @profile, @connection, @end_user, @detail, @created_at, 0, @webhook);
 
 -- name: Events :many
 SELECT * FROM events WHERE assistant = @assistant AND id > @after ORDER BY id LIMIT CAST(sqlc.arg(max) AS BIGINT);

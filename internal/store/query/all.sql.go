@@ -113,7 +113,7 @@ func (q *Queries) Audit(ctx context.Context, arg AuditParams) ([]Audit, error) {
 }
 
 const connection = `-- name: Connection :one
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at FROM connections WHERE id = $1
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE id = $1
 `
 
 func (q *Queries) Connection(ctx context.Context, id string) (Connection, error) {
@@ -150,12 +150,19 @@ func (q *Queries) Connection(ctx context.Context, id string) (Connection, error)
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.LastUsedAt,
+		&i.RefreshAt,
+		&i.Lane,
+		&i.GrantedAt,
+		&i.WarnedAt,
+		&i.SignedGeneration,
+		&i.SignedFence,
+		&i.Signature,
 	)
 	return i, err
 }
 
 const connectionOfAccount = `-- name: ConnectionOfAccount :one
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
     AND tenant = $4 AND subject = $5 AND status <> 'revoked'
 `
 
@@ -207,12 +214,19 @@ func (q *Queries) ConnectionOfAccount(ctx context.Context, arg ConnectionOfAccou
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.LastUsedAt,
+		&i.RefreshAt,
+		&i.Lane,
+		&i.GrantedAt,
+		&i.WarnedAt,
+		&i.SignedGeneration,
+		&i.SignedFence,
+		&i.Signature,
 	)
 	return i, err
 }
 
 const connections = `-- name: Connections :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at FROM connections WHERE assistant = $1 AND id > $2
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND id > $2
     AND (CAST($3 AS TEXT) = '' OR profile = $3) AND (CAST($4 AS TEXT) = '' OR end_user = $4)
     AND (CAST($5 AS TEXT) = '' OR tenant = $5) AND (CAST($6 AS TEXT) = '' OR status = $6)
 ORDER BY id LIMIT CAST($7 AS BIGINT)
@@ -276,6 +290,13 @@ func (q *Queries) Connections(ctx context.Context, arg ConnectionsParams) ([]Con
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.LastUsedAt,
+			&i.RefreshAt,
+			&i.Lane,
+			&i.GrantedAt,
+			&i.WarnedAt,
+			&i.SignedGeneration,
+			&i.SignedFence,
+			&i.Signature,
 		); err != nil {
 			return nil, err
 		}
@@ -291,7 +312,7 @@ func (q *Queries) Connections(ctx context.Context, arg ConnectionsParams) ([]Con
 }
 
 const connectionsOf = `-- name: ConnectionsOf :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
     AND (CAST($4 AS TEXT) = '' OR tenant = $4) AND status <> 'revoked'
 ORDER BY is_default DESC, id LIMIT 20
 `
@@ -348,6 +369,13 @@ func (q *Queries) ConnectionsOf(ctx context.Context, arg ConnectionsOfParams) ([
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.LastUsedAt,
+			&i.RefreshAt,
+			&i.Lane,
+			&i.GrantedAt,
+			&i.WarnedAt,
+			&i.SignedGeneration,
+			&i.SignedFence,
+			&i.Signature,
 		); err != nil {
 			return nil, err
 		}
@@ -374,7 +402,7 @@ func (q *Queries) CountKeys(ctx context.Context) (int64, error) {
 }
 
 const credential = `-- name: Credential :one
-SELECT connection, generation, fence, sealed, obtained_at FROM credentials WHERE connection = $1 AND generation = $2 AND fence = $3
+SELECT connection, generation, fence, sealed, obtained_at, origin, kept_at, stray FROM credentials WHERE connection = $1 AND generation = $2 AND fence = $3
 `
 
 type CredentialParams struct {
@@ -392,32 +420,11 @@ func (q *Queries) Credential(ctx context.Context, arg CredentialParams) (Credent
 		&i.Fence,
 		&i.Sealed,
 		&i.ObtainedAt,
+		&i.Origin,
+		&i.KeptAt,
+		&i.Stray,
 	)
 	return i, err
-}
-
-const deleteProfile = `-- name: DeleteProfile :execrows
-UPDATE profiles SET deleted_at = $1, slug = id, name_key = id WHERE id = $2 AND assistant = $3 AND version = $4 AND deleted_at = 0
-`
-
-type DeleteProfileParams struct {
-	DeletedAt int64
-	ID        string
-	Assistant string
-	Version   int64
-}
-
-func (q *Queries) DeleteProfile(ctx context.Context, arg DeleteProfileParams) (int64, error) {
-	result, err := q.exec(ctx, q.deleteProfileStmt, deleteProfile,
-		arg.DeletedAt,
-		arg.ID,
-		arg.Assistant,
-		arg.Version,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 const deleteSessions = `-- name: DeleteSessions :exec
@@ -439,7 +446,7 @@ func (q *Queries) EraseCredentials(ctx context.Context, connection string) error
 }
 
 const events = `-- name: Events :many
-SELECT id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at FROM events WHERE assistant = $1 AND id > $2 ORDER BY id LIMIT CAST($3 AS BIGINT)
+SELECT id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at, webhook FROM events WHERE assistant = $1 AND id > $2 ORDER BY id LIMIT CAST($3 AS BIGINT)
 `
 
 type EventsParams struct {
@@ -467,6 +474,7 @@ func (q *Queries) Events(ctx context.Context, arg EventsParams) ([]Event, error)
 			&i.Detail,
 			&i.CreatedAt,
 			&i.DeliveredAt,
+			&i.Webhook,
 		); err != nil {
 			return nil, err
 		}
@@ -505,38 +513,6 @@ func (q *Queries) InsertAssistant(ctx context.Context, arg InsertAssistantParams
 		arg.Version,
 		arg.CreatedAt,
 		arg.UpdatedAt,
-	)
-	return err
-}
-
-const insertAudit = `-- name: InsertAudit :exec
-INSERT INTO audit (node, seq, at, actor, assistant, action, object, detail, count)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-`
-
-type InsertAuditParams struct {
-	Node      string
-	Seq       int64
-	At        int64
-	Actor     string
-	Assistant string
-	Action    string
-	Object    string
-	Detail    string
-	Count     int64
-}
-
-func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error {
-	_, err := q.exec(ctx, q.insertAuditStmt, insertAudit,
-		arg.Node,
-		arg.Seq,
-		arg.At,
-		arg.Actor,
-		arg.Assistant,
-		arg.Action,
-		arg.Object,
-		arg.Detail,
-		arg.Count,
 	)
 	return err
 }
@@ -602,8 +578,8 @@ func (q *Queries) InsertConnection(ctx context.Context, arg InsertConnectionPara
 }
 
 const insertCredential = `-- name: InsertCredential :execrows
-INSERT INTO credentials (connection, generation, fence, sealed, obtained_at)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT (connection, generation, fence) DO NOTHING
+INSERT INTO credentials (connection, generation, fence, sealed, obtained_at, origin, kept_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (connection, generation, fence) DO NOTHING
 `
 
 type InsertCredentialParams struct {
@@ -612,6 +588,8 @@ type InsertCredentialParams struct {
 	Fence      int64
 	Sealed     []byte
 	ObtainedAt int64
+	Origin     string
+	KeptAt     int64
 }
 
 func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialParams) (int64, error) {
@@ -621,6 +599,8 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 		arg.Fence,
 		arg.Sealed,
 		arg.ObtainedAt,
+		arg.Origin,
+		arg.KeptAt,
 	)
 	if err != nil {
 		return 0, err
@@ -629,8 +609,8 @@ func (q *Queries) InsertCredential(ctx context.Context, arg InsertCredentialPara
 }
 
 const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO events (id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
+INSERT INTO events (id, assistant, type, profile, connection, end_user, detail, created_at, delivered_at, webhook)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)
 `
 
 type InsertEventParams struct {
@@ -642,6 +622,7 @@ type InsertEventParams struct {
 	EndUser    string
 	Detail     string
 	CreatedAt  int64
+	Webhook    string
 }
 
 func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error {
@@ -654,6 +635,7 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 		arg.EndUser,
 		arg.Detail,
 		arg.CreatedAt,
+		arg.Webhook,
 	)
 	return err
 }
@@ -742,10 +724,10 @@ func (q *Queries) InsertProfile(ctx context.Context, arg InsertProfileParams) er
 const insertSession = `-- name: InsertSession :exec
 INSERT INTO connect_sessions (id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection,
     outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version,
-    created_at, expires_at, redirected_at, returned_at, ended_at)
+    created_at, expires_at, redirected_at, returned_at, ended_at, trial)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '',
     '', $11, 0, $12, $13, $14, $15, $16, $17, $18, 1,
-    $19, $20, 0, 0, 0)
+    $19, $20, 0, 0, 0, $21)
 `
 
 type InsertSessionParams struct {
@@ -769,6 +751,7 @@ type InsertSessionParams struct {
 	Sealed          []byte
 	CreatedAt       int64
 	ExpiresAt       int64
+	Trial           string
 }
 
 func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) error {
@@ -793,6 +776,7 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) er
 		arg.Sealed,
 		arg.CreatedAt,
 		arg.ExpiresAt,
+		arg.Trial,
 	)
 	return err
 }
@@ -892,49 +876,8 @@ func (q *Queries) Meta(ctx context.Context, name string) ([]byte, error) {
 	return value, err
 }
 
-const movePointer = `-- name: MovePointer :execrows
-UPDATE connections SET generation = $1, fence = $2, status = 'active', reason = '', scopes_granted = $3,
-    expires_at = $4, obtained_at = $5, refreshable = $6, rotates = $7,
-    lease_owner = '', lease_until = 0, intent_at = 0, next_attempt_at = 0, failures = 0, version = version + 1, updated_at = $8
-WHERE id = $9 AND generation = $10 AND fence = $11 AND status <> 'revoked'
-`
-
-type MovePointerParams struct {
-	Generation    int64
-	Fence         int64
-	ScopesGranted string
-	ExpiresAt     int64
-	ObtainedAt    int64
-	Refreshable   int64
-	Rotates       string
-	UpdatedAt     int64
-	ID            string
-	Seen          int64
-	SeenFence     int64
-}
-
-func (q *Queries) MovePointer(ctx context.Context, arg MovePointerParams) (int64, error) {
-	result, err := q.exec(ctx, q.movePointerStmt, movePointer,
-		arg.Generation,
-		arg.Fence,
-		arg.ScopesGranted,
-		arg.ExpiresAt,
-		arg.ObtainedAt,
-		arg.Refreshable,
-		arg.Rotates,
-		arg.UpdatedAt,
-		arg.ID,
-		arg.Seen,
-		arg.SeenFence,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
 const overdueSessions = `-- name: OverdueSessions :many
-SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE ended_at = 0
+SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at, trial FROM connect_sessions WHERE ended_at = 0
     AND (status <> 'pending' AND expires_at <= $1 OR status = 'pending' AND returned_at <= $2) ORDER BY expires_at LIMIT CAST($3 AS BIGINT)
 `
 
@@ -981,6 +924,7 @@ func (q *Queries) OverdueSessions(ctx context.Context, arg OverdueSessionsParams
 			&i.RedirectedAt,
 			&i.ReturnedAt,
 			&i.EndedAt,
+			&i.Trial,
 		); err != nil {
 			return nil, err
 		}
@@ -996,7 +940,7 @@ func (q *Queries) OverdueSessions(ctx context.Context, arg OverdueSessionsParams
 }
 
 const profile = `-- name: Profile :one
-SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at FROM profiles WHERE assistant = $1 AND (id = $2 OR slug = $2) AND deleted_at = 0
+SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at, probe_at, probes, was_slug, purge_at, secret_told_at FROM profiles WHERE assistant = $1 AND (id = $2 OR slug = $2) AND deleted_at = 0
 `
 
 type ProfileParams struct {
@@ -1019,12 +963,17 @@ func (q *Queries) Profile(ctx context.Context, arg ProfileParams) (Profile, erro
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.WasSlug,
+		&i.PurgeAt,
+		&i.SecretToldAt,
 	)
 	return i, err
 }
 
 const profileByID = `-- name: ProfileByID :one
-SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at FROM profiles WHERE id = $1 AND deleted_at = 0
+SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at, probe_at, probes, was_slug, purge_at, secret_told_at FROM profiles WHERE id = $1 AND deleted_at = 0
 `
 
 func (q *Queries) ProfileByID(ctx context.Context, id string) (Profile, error) {
@@ -1042,6 +991,11 @@ func (q *Queries) ProfileByID(ctx context.Context, id string) (Profile, error) {
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.WasSlug,
+		&i.PurgeAt,
+		&i.SecretToldAt,
 	)
 	return i, err
 }
@@ -1058,7 +1012,7 @@ func (q *Queries) ProfileVersion(ctx context.Context, id string) (int64, error) 
 }
 
 const profiles = `-- name: Profiles :many
-SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at FROM profiles WHERE assistant = $1 AND deleted_at = 0 AND status <> 'reserved' AND id > $2
+SELECT id, assistant, slug, name_key, status, definition, sealed, version, created_at, updated_at, deleted_at, probe_at, probes, was_slug, purge_at, secret_told_at FROM profiles WHERE assistant = $1 AND deleted_at = 0 AND status <> 'reserved' AND id > $2
 ORDER BY id LIMIT CAST($3 AS BIGINT)
 `
 
@@ -1089,6 +1043,11 @@ func (q *Queries) Profiles(ctx context.Context, arg ProfilesParams) ([]Profile, 
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.DeletedAt,
+			&i.ProbeAt,
+			&i.Probes,
+			&i.WasSlug,
+			&i.PurgeAt,
+			&i.SecretToldAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1101,42 +1060,6 @@ func (q *Queries) Profiles(ctx context.Context, arg ProfilesParams) ([]Profile, 
 		return nil, err
 	}
 	return items, nil
-}
-
-const releaseLease = `-- name: ReleaseLease :execrows
-UPDATE connections SET lease_owner = '', lease_until = 0, intent_at = $1, next_attempt_at = $2,
-    failures = $3, status = $4, reason = $5, version = version + 1, updated_at = $6
-WHERE id = $7 AND lease_fence = $8 AND generation = $9 AND status <> 'revoked'
-`
-
-type ReleaseLeaseParams struct {
-	IntentAt      int64
-	NextAttemptAt int64
-	Failures      int64
-	Status        string
-	Reason        string
-	UpdatedAt     int64
-	ID            string
-	LeaseFence    int64
-	Generation    int64
-}
-
-func (q *Queries) ReleaseLease(ctx context.Context, arg ReleaseLeaseParams) (int64, error) {
-	result, err := q.exec(ctx, q.releaseLeaseStmt, releaseLease,
-		arg.IntentAt,
-		arg.NextAttemptAt,
-		arg.Failures,
-		arg.Status,
-		arg.Reason,
-		arg.UpdatedAt,
-		arg.ID,
-		arg.LeaseFence,
-		arg.Generation,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 const revokeConnection = `-- name: RevokeConnection :execrows
@@ -1182,7 +1105,7 @@ func (q *Queries) RevokeKey(ctx context.Context, arg RevokeKeyParams) (int64, er
 }
 
 const session = `-- name: Session :one
-SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE id = $1
+SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at, trial FROM connect_sessions WHERE id = $1
 `
 
 func (q *Queries) Session(ctx context.Context, id string) (ConnectSession, error) {
@@ -1216,12 +1139,13 @@ func (q *Queries) Session(ctx context.Context, id string) (ConnectSession, error
 		&i.RedirectedAt,
 		&i.ReturnedAt,
 		&i.EndedAt,
+		&i.Trial,
 	)
 	return i, err
 }
 
 const sessionByLink = `-- name: SessionByLink :one
-SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE link_hash = $1
+SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at, trial FROM connect_sessions WHERE link_hash = $1
 `
 
 func (q *Queries) SessionByLink(ctx context.Context, linkHash []byte) (ConnectSession, error) {
@@ -1255,12 +1179,13 @@ func (q *Queries) SessionByLink(ctx context.Context, linkHash []byte) (ConnectSe
 		&i.RedirectedAt,
 		&i.ReturnedAt,
 		&i.EndedAt,
+		&i.Trial,
 	)
 	return i, err
 }
 
 const sessionByState = `-- name: SessionByState :one
-SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at FROM connect_sessions WHERE state_hash = $1
+SELECT id, assistant, profile, profile_version, end_user, user_name, tenant, locale, return_url, status, connection, outcome, finish_challenge, finish_tries, link_hash, browser_hash, state_hash, finish_hash, redirect_uri, issuer, sealed, version, created_at, expires_at, redirected_at, returned_at, ended_at, trial FROM connect_sessions WHERE state_hash = $1
 `
 
 func (q *Queries) SessionByState(ctx context.Context, stateHash []byte) (ConnectSession, error) {
@@ -1294,6 +1219,7 @@ func (q *Queries) SessionByState(ctx context.Context, stateHash []byte) (Connect
 		&i.RedirectedAt,
 		&i.ReturnedAt,
 		&i.EndedAt,
+		&i.Trial,
 	)
 	return i, err
 }
@@ -1321,17 +1247,23 @@ func (q *Queries) SetDefaultConnection(ctx context.Context, arg SetDefaultConnec
 }
 
 const setProfileStatus = `-- name: SetProfileStatus :execrows
-UPDATE profiles SET status = $1 WHERE id = $2 AND status = $3 AND deleted_at = 0
+UPDATE profiles SET status = $1, probe_at = $2, probes = 0 WHERE id = $3 AND status = $4
 `
 
 type SetProfileStatusParams struct {
-	Status string
-	ID     string
-	Before string
+	Status  string
+	ProbeAt int64
+	ID      string
+	Before  string
 }
 
 func (q *Queries) SetProfileStatus(ctx context.Context, arg SetProfileStatusParams) (int64, error) {
-	result, err := q.exec(ctx, q.setProfileStatusStmt, setProfileStatus, arg.Status, arg.ID, arg.Before)
+	result, err := q.exec(ctx, q.setProfileStatusStmt, setProfileStatus,
+		arg.Status,
+		arg.ProbeAt,
+		arg.ID,
+		arg.Before,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -1339,7 +1271,7 @@ func (q *Queries) SetProfileStatus(ctx context.Context, arg SetProfileStatusPara
 }
 
 const stray = `-- name: Stray :one
-SELECT connection, generation, fence, sealed, obtained_at FROM credentials WHERE connection = $1 AND generation >= $2 AND fence <> $3 ORDER BY generation DESC, fence DESC LIMIT 1
+SELECT connection, generation, fence, sealed, obtained_at, origin, kept_at, stray FROM credentials WHERE connection = $1 AND generation >= $2 AND fence <> $3 ORDER BY generation DESC, fence DESC LIMIT 1
 `
 
 type StrayParams struct {
@@ -1357,42 +1289,10 @@ func (q *Queries) Stray(ctx context.Context, arg StrayParams) (Credential, error
 		&i.Fence,
 		&i.Sealed,
 		&i.ObtainedAt,
+		&i.Origin,
+		&i.KeptAt,
+		&i.Stray,
 	)
-	return i, err
-}
-
-const takeLease = `-- name: TakeLease :one
-UPDATE connections SET lease_owner = $1, lease_fence = lease_fence + 1, lease_until = $2,
-    intent_before = intent_at, intent_at = $3, version = version + 1
-WHERE id = $4 AND generation = $5 AND fence = $6 AND status = 'active' AND lease_until <= $3
-RETURNING lease_fence, intent_before
-`
-
-type TakeLeaseParams struct {
-	Owner      string
-	Until      int64
-	Now        int64
-	ID         string
-	Generation int64
-	Fence      int64
-}
-
-type TakeLeaseRow struct {
-	LeaseFence   int64
-	IntentBefore int64
-}
-
-func (q *Queries) TakeLease(ctx context.Context, arg TakeLeaseParams) (TakeLeaseRow, error) {
-	row := q.queryRow(ctx, q.takeLeaseStmt, takeLease,
-		arg.Owner,
-		arg.Until,
-		arg.Now,
-		arg.ID,
-		arg.Generation,
-		arg.Fence,
-	)
-	var i TakeLeaseRow
-	err := row.Scan(&i.LeaseFence, &i.IntentBefore)
 	return i, err
 }
 
@@ -1421,20 +1321,6 @@ type TouchKeyParams struct {
 
 func (q *Queries) TouchKey(ctx context.Context, arg TouchKeyParams) error {
 	_, err := q.exec(ctx, q.touchKeyStmt, touchKey, arg.LastUsedAt, arg.ID)
-	return err
-}
-
-const trimCredentials = `-- name: TrimCredentials :exec
-DELETE FROM credentials WHERE connection = $1 AND generation < $2
-`
-
-type TrimCredentialsParams struct {
-	Connection string
-	Generation int64
-}
-
-func (q *Queries) TrimCredentials(ctx context.Context, arg TrimCredentialsParams) error {
-	_, err := q.exec(ctx, q.trimCredentialsStmt, trimCredentials, arg.Connection, arg.Generation)
 	return err
 }
 

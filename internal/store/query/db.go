@@ -24,6 +24,18 @@ func New(db DBTX) *Queries {
 func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	q := Queries{db: db}
 	var err error
+	if q.addTallyStmt, err = db.PrepareContext(ctx, addTally); err != nil {
+		return nil, fmt.Errorf("error preparing query AddTally: %w", err)
+	}
+	if q.addTrafficStmt, err = db.PrepareContext(ctx, addTraffic); err != nil {
+		return nil, fmt.Errorf("error preparing query AddTraffic: %w", err)
+	}
+	if q.allConnectorAgentsStmt, err = db.PrepareContext(ctx, allConnectorAgents); err != nil {
+		return nil, fmt.Errorf("error preparing query AllConnectorAgents: %w", err)
+	}
+	if q.allConnectorsStmt, err = db.PrepareContext(ctx, allConnectors); err != nil {
+		return nil, fmt.Errorf("error preparing query AllConnectors: %w", err)
+	}
 	if q.assistantStmt, err = db.PrepareContext(ctx, assistant); err != nil {
 		return nil, fmt.Errorf("error preparing query Assistant: %w", err)
 	}
@@ -32,6 +44,24 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.auditStmt, err = db.PrepareContext(ctx, audit); err != nil {
 		return nil, fmt.Errorf("error preparing query Audit: %w", err)
+	}
+	if q.auditBeforeStmt, err = db.PrepareContext(ctx, auditBefore); err != nil {
+		return nil, fmt.Errorf("error preparing query AuditBefore: %w", err)
+	}
+	if q.auditNodesStmt, err = db.PrepareContext(ctx, auditNodes); err != nil {
+		return nil, fmt.Errorf("error preparing query AuditNodes: %w", err)
+	}
+	if q.auditOfStmt, err = db.PrepareContext(ctx, auditOf); err != nil {
+		return nil, fmt.Errorf("error preparing query AuditOf: %w", err)
+	}
+	if q.auditRangeStmt, err = db.PrepareContext(ctx, auditRange); err != nil {
+		return nil, fmt.Errorf("error preparing query AuditRange: %w", err)
+	}
+	if q.claimRevocationStmt, err = db.PrepareContext(ctx, claimRevocation); err != nil {
+		return nil, fmt.Errorf("error preparing query ClaimRevocation: %w", err)
+	}
+	if q.claimedConnectionsStmt, err = db.PrepareContext(ctx, claimedConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query ClaimedConnections: %w", err)
 	}
 	if q.connectionStmt, err = db.PrepareContext(ctx, connection); err != nil {
 		return nil, fmt.Errorf("error preparing query Connection: %w", err)
@@ -45,35 +75,260 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.connectionsOfStmt, err = db.PrepareContext(ctx, connectionsOf); err != nil {
 		return nil, fmt.Errorf("error preparing query ConnectionsOf: %w", err)
 	}
+	if q.connectionsOwnedStmt, err = db.PrepareContext(ctx, connectionsOwned); err != nil {
+		return nil, fmt.Errorf("error preparing query ConnectionsOwned: %w", err)
+	}
+	if q.connectorStmt, err = db.PrepareContext(ctx, connector); err != nil {
+		return nil, fmt.Errorf("error preparing query Connector: %w", err)
+	}
+	if q.connectorAgentStmt, err = db.PrepareContext(ctx, connectorAgent); err != nil {
+		return nil, fmt.Errorf("error preparing query ConnectorAgent: %w", err)
+	}
+	if q.connectorAgentsStmt, err = db.PrepareContext(ctx, connectorAgents); err != nil {
+		return nil, fmt.Errorf("error preparing query ConnectorAgents: %w", err)
+	}
+	if q.connectorTrafficStmt, err = db.PrepareContext(ctx, connectorTraffic); err != nil {
+		return nil, fmt.Errorf("error preparing query ConnectorTraffic: %w", err)
+	}
+	if q.connectorsStmt, err = db.PrepareContext(ctx, connectors); err != nil {
+		return nil, fmt.Errorf("error preparing query Connectors: %w", err)
+	}
+	if q.countAuditStmt, err = db.PrepareContext(ctx, countAudit); err != nil {
+		return nil, fmt.Errorf("error preparing query CountAudit: %w", err)
+	}
+	if q.countConnectionsStmt, err = db.PrepareContext(ctx, countConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query CountConnections: %w", err)
+	}
+	if q.countDueStmt, err = db.PrepareContext(ctx, countDue); err != nil {
+		return nil, fmt.Errorf("error preparing query CountDue: %w", err)
+	}
 	if q.countKeysStmt, err = db.PrepareContext(ctx, countKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query CountKeys: %w", err)
+	}
+	if q.countLinksStmt, err = db.PrepareContext(ctx, countLinks); err != nil {
+		return nil, fmt.Errorf("error preparing query CountLinks: %w", err)
+	}
+	if q.countMembersStmt, err = db.PrepareContext(ctx, countMembers); err != nil {
+		return nil, fmt.Errorf("error preparing query CountMembers: %w", err)
+	}
+	if q.countTunnelsStmt, err = db.PrepareContext(ctx, countTunnels); err != nil {
+		return nil, fmt.Errorf("error preparing query CountTunnels: %w", err)
+	}
+	if q.countVariablesStmt, err = db.PrepareContext(ctx, countVariables); err != nil {
+		return nil, fmt.Errorf("error preparing query CountVariables: %w", err)
+	}
+	if q.countWebhooksStmt, err = db.PrepareContext(ctx, countWebhooks); err != nil {
+		return nil, fmt.Errorf("error preparing query CountWebhooks: %w", err)
 	}
 	if q.credentialStmt, err = db.PrepareContext(ctx, credential); err != nil {
 		return nil, fmt.Errorf("error preparing query Credential: %w", err)
 	}
+	if q.deadTunnelsStmt, err = db.PrepareContext(ctx, deadTunnels); err != nil {
+		return nil, fmt.Errorf("error preparing query DeadTunnels: %w", err)
+	}
+	if q.deleteAuditRangeStmt, err = db.PrepareContext(ctx, deleteAuditRange); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteAuditRange: %w", err)
+	}
+	if q.deleteConnectorStmt, err = db.PrepareContext(ctx, deleteConnector); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteConnector: %w", err)
+	}
+	if q.deleteConnectorAgentsStmt, err = db.PrepareContext(ctx, deleteConnectorAgents); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteConnectorAgents: %w", err)
+	}
+	if q.deleteConnectorTokensStmt, err = db.PrepareContext(ctx, deleteConnectorTokens); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteConnectorTokens: %w", err)
+	}
+	if q.deleteConnectorTrafficStmt, err = db.PrepareContext(ctx, deleteConnectorTraffic); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteConnectorTraffic: %w", err)
+	}
+	if q.deleteConnectorTunnelsStmt, err = db.PrepareContext(ctx, deleteConnectorTunnels); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteConnectorTunnels: %w", err)
+	}
+	if q.deleteDeliveriesStmt, err = db.PrepareContext(ctx, deleteDeliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteDeliveries: %w", err)
+	}
+	if q.deleteEndedConnectorTokensStmt, err = db.PrepareContext(ctx, deleteEndedConnectorTokens); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteEndedConnectorTokens: %w", err)
+	}
+	if q.deleteMemberStmt, err = db.PrepareContext(ctx, deleteMember); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteMember: %w", err)
+	}
+	if q.deleteMemberLinksStmt, err = db.PrepareContext(ctx, deleteMemberLinks); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteMemberLinks: %w", err)
+	}
+	if q.deleteNodeStmt, err = db.PrepareContext(ctx, deleteNode); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteNode: %w", err)
+	}
+	if q.deleteOldTrafficStmt, err = db.PrepareContext(ctx, deleteOldTraffic); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteOldTraffic: %w", err)
+	}
 	if q.deleteProfileStmt, err = db.PrepareContext(ctx, deleteProfile); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteProfile: %w", err)
+	}
+	if q.deleteRevocationStmt, err = db.PrepareContext(ctx, deleteRevocation); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteRevocation: %w", err)
 	}
 	if q.deleteSessionsStmt, err = db.PrepareContext(ctx, deleteSessions); err != nil {
 		return nil, fmt.Errorf("error preparing query DeleteSessions: %w", err)
 	}
+	if q.deleteSignInStmt, err = db.PrepareContext(ctx, deleteSignIn); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteSignIn: %w", err)
+	}
+	if q.deleteTranscriptsStmt, err = db.PrepareContext(ctx, deleteTranscripts); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteTranscripts: %w", err)
+	}
+	if q.deleteTunnelStmt, err = db.PrepareContext(ctx, deleteTunnel); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteTunnel: %w", err)
+	}
+	if q.deleteUserSessionsStmt, err = db.PrepareContext(ctx, deleteUserSessions); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteUserSessions: %w", err)
+	}
+	if q.deleteUserVariablesStmt, err = db.PrepareContext(ctx, deleteUserVariables); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteUserVariables: %w", err)
+	}
+	if q.deleteVariableStmt, err = db.PrepareContext(ctx, deleteVariable); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteVariable: %w", err)
+	}
+	if q.deleteWebhookStmt, err = db.PrepareContext(ctx, deleteWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query DeleteWebhook: %w", err)
+	}
+	if q.deletedProfileStmt, err = db.PrepareContext(ctx, deletedProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query DeletedProfile: %w", err)
+	}
+	if q.deletedProfilesStmt, err = db.PrepareContext(ctx, deletedProfiles); err != nil {
+		return nil, fmt.Errorf("error preparing query DeletedProfiles: %w", err)
+	}
+	if q.deliveriesStmt, err = db.PrepareContext(ctx, deliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query Deliveries: %w", err)
+	}
+	if q.deliveryStmt, err = db.PrepareContext(ctx, delivery); err != nil {
+		return nil, fmt.Errorf("error preparing query Delivery: %w", err)
+	}
+	if q.disableWebhookStmt, err = db.PrepareContext(ctx, disableWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query DisableWebhook: %w", err)
+	}
+	if q.dropLogoStmt, err = db.PrepareContext(ctx, dropLogo); err != nil {
+		return nil, fmt.Errorf("error preparing query DropLogo: %w", err)
+	}
+	if q.dueGrantsStmt, err = db.PrepareContext(ctx, dueGrants); err != nil {
+		return nil, fmt.Errorf("error preparing query DueGrants: %w", err)
+	}
+	if q.dueRevocationsStmt, err = db.PrepareContext(ctx, dueRevocations); err != nil {
+		return nil, fmt.Errorf("error preparing query DueRevocations: %w", err)
+	}
+	if q.dueWebhooksStmt, err = db.PrepareContext(ctx, dueWebhooks); err != nil {
+		return nil, fmt.Errorf("error preparing query DueWebhooks: %w", err)
+	}
+	if q.enabledWebhooksStmt, err = db.PrepareContext(ctx, enabledWebhooks); err != nil {
+		return nil, fmt.Errorf("error preparing query EnabledWebhooks: %w", err)
+	}
+	if q.endDeletedProfileStmt, err = db.PrepareContext(ctx, endDeletedProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query EndDeletedProfile: %w", err)
+	}
+	if q.endDeliveriesStmt, err = db.PrepareContext(ctx, endDeliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query EndDeliveries: %w", err)
+	}
+	if q.endSignInStmt, err = db.PrepareContext(ctx, endSignIn); err != nil {
+		return nil, fmt.Errorf("error preparing query EndSignIn: %w", err)
+	}
+	if q.endSignInsStmt, err = db.PrepareContext(ctx, endSignIns); err != nil {
+		return nil, fmt.Errorf("error preparing query EndSignIns: %w", err)
+	}
 	if q.eraseCredentialsStmt, err = db.PrepareContext(ctx, eraseCredentials); err != nil {
 		return nil, fmt.Errorf("error preparing query EraseCredentials: %w", err)
+	}
+	if q.eventStmt, err = db.PrepareContext(ctx, event); err != nil {
+		return nil, fmt.Errorf("error preparing query Event: %w", err)
 	}
 	if q.eventsStmt, err = db.PrepareContext(ctx, events); err != nil {
 		return nil, fmt.Errorf("error preparing query Events: %w", err)
 	}
+	if q.eventsBetweenStmt, err = db.PrepareContext(ctx, eventsBetween); err != nil {
+		return nil, fmt.Errorf("error preparing query EventsBetween: %w", err)
+	}
+	if q.failedAuthorizationsStmt, err = db.PrepareContext(ctx, failedAuthorizations); err != nil {
+		return nil, fmt.Errorf("error preparing query FailedAuthorizations: %w", err)
+	}
+	if q.failedEventsStmt, err = db.PrepareContext(ctx, failedEvents); err != nil {
+		return nil, fmt.Errorf("error preparing query FailedEvents: %w", err)
+	}
+	if q.forgetDeliveriesStmt, err = db.PrepareContext(ctx, forgetDeliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetDeliveries: %w", err)
+	}
+	if q.forgetEndedConnectionsStmt, err = db.PrepareContext(ctx, forgetEndedConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetEndedConnections: %w", err)
+	}
+	if q.forgetEndedCredentialsStmt, err = db.PrepareContext(ctx, forgetEndedCredentials); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetEndedCredentials: %w", err)
+	}
+	if q.forgetLinkStmt, err = db.PrepareContext(ctx, forgetLink); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetLink: %w", err)
+	}
+	if q.forgetMemberLinksStmt, err = db.PrepareContext(ctx, forgetMemberLinks); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetMemberLinks: %w", err)
+	}
+	if q.forgetNodesStmt, err = db.PrepareContext(ctx, forgetNodes); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetNodes: %w", err)
+	}
+	if q.forgetProfileStmt, err = db.PrepareContext(ctx, forgetProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetProfile: %w", err)
+	}
+	if q.forgetRevocationOutcomesStmt, err = db.PrepareContext(ctx, forgetRevocationOutcomes); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetRevocationOutcomes: %w", err)
+	}
+	if q.forgetSessionOutcomesStmt, err = db.PrepareContext(ctx, forgetSessionOutcomes); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetSessionOutcomes: %w", err)
+	}
+	if q.forgetSessionsOfStmt, err = db.PrepareContext(ctx, forgetSessionsOf); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetSessionsOf: %w", err)
+	}
+	if q.forgetSignInsStmt, err = db.PrepareContext(ctx, forgetSignIns); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetSignIns: %w", err)
+	}
+	if q.forgetTalliesStmt, err = db.PrepareContext(ctx, forgetTallies); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetTallies: %w", err)
+	}
+	if q.forgetTranscriptsOfStmt, err = db.PrepareContext(ctx, forgetTranscriptsOf); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetTranscriptsOf: %w", err)
+	}
+	if q.forgetVariablesStmt, err = db.PrepareContext(ctx, forgetVariables); err != nil {
+		return nil, fmt.Errorf("error preparing query ForgetVariables: %w", err)
+	}
+	if q.generationsStmt, err = db.PrepareContext(ctx, generations); err != nil {
+		return nil, fmt.Errorf("error preparing query Generations: %w", err)
+	}
+	if q.hasConnectionsStmt, err = db.PrepareContext(ctx, hasConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query HasConnections: %w", err)
+	}
+	if q.hasRevocationsStmt, err = db.PrepareContext(ctx, hasRevocations); err != nil {
+		return nil, fmt.Errorf("error preparing query HasRevocations: %w", err)
+	}
+	if q.hasWaitingEventsStmt, err = db.PrepareContext(ctx, hasWaitingEvents); err != nil {
+		return nil, fmt.Errorf("error preparing query HasWaitingEvents: %w", err)
+	}
+	if q.hastenDeliveryStmt, err = db.PrepareContext(ctx, hastenDelivery); err != nil {
+		return nil, fmt.Errorf("error preparing query HastenDelivery: %w", err)
+	}
 	if q.insertAssistantStmt, err = db.PrepareContext(ctx, insertAssistant); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertAssistant: %w", err)
-	}
-	if q.insertAuditStmt, err = db.PrepareContext(ctx, insertAudit); err != nil {
-		return nil, fmt.Errorf("error preparing query InsertAudit: %w", err)
 	}
 	if q.insertConnectionStmt, err = db.PrepareContext(ctx, insertConnection); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertConnection: %w", err)
 	}
+	if q.insertConnectorStmt, err = db.PrepareContext(ctx, insertConnector); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertConnector: %w", err)
+	}
+	if q.insertConnectorAgentStmt, err = db.PrepareContext(ctx, insertConnectorAgent); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertConnectorAgent: %w", err)
+	}
+	if q.insertConnectorTokenStmt, err = db.PrepareContext(ctx, insertConnectorToken); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertConnectorToken: %w", err)
+	}
 	if q.insertCredentialStmt, err = db.PrepareContext(ctx, insertCredential); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertCredential: %w", err)
+	}
+	if q.insertDeliveryStmt, err = db.PrepareContext(ctx, insertDelivery); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertDelivery: %w", err)
 	}
 	if q.insertEventStmt, err = db.PrepareContext(ctx, insertEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertEvent: %w", err)
@@ -81,14 +336,44 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.insertKeyStmt, err = db.PrepareContext(ctx, insertKey); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertKey: %w", err)
 	}
+	if q.insertLinkStmt, err = db.PrepareContext(ctx, insertLink); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertLink: %w", err)
+	}
+	if q.insertMemberStmt, err = db.PrepareContext(ctx, insertMember); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertMember: %w", err)
+	}
+	if q.insertMemberLinkStmt, err = db.PrepareContext(ctx, insertMemberLink); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertMemberLink: %w", err)
+	}
 	if q.insertMetaStmt, err = db.PrepareContext(ctx, insertMeta); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertMeta: %w", err)
 	}
 	if q.insertProfileStmt, err = db.PrepareContext(ctx, insertProfile); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertProfile: %w", err)
 	}
+	if q.insertRevocationStmt, err = db.PrepareContext(ctx, insertRevocation); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertRevocation: %w", err)
+	}
+	if q.insertRevocationOutcomeStmt, err = db.PrepareContext(ctx, insertRevocationOutcome); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertRevocationOutcome: %w", err)
+	}
 	if q.insertSessionStmt, err = db.PrepareContext(ctx, insertSession); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertSession: %w", err)
+	}
+	if q.insertSignInStmt, err = db.PrepareContext(ctx, insertSignIn); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertSignIn: %w", err)
+	}
+	if q.insertTranscriptStmt, err = db.PrepareContext(ctx, insertTranscript); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertTranscript: %w", err)
+	}
+	if q.insertTunnelStmt, err = db.PrepareContext(ctx, insertTunnel); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertTunnel: %w", err)
+	}
+	if q.insertWebhookStmt, err = db.PrepareContext(ctx, insertWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query InsertWebhook: %w", err)
+	}
+	if q.keptProfileStmt, err = db.PrepareContext(ctx, keptProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query KeptProfile: %w", err)
 	}
 	if q.keyStmt, err = db.PrepareContext(ctx, key); err != nil {
 		return nil, fmt.Errorf("error preparing query Key: %w", err)
@@ -99,14 +384,89 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.keysStmt, err = db.PrepareContext(ctx, keys); err != nil {
 		return nil, fmt.Errorf("error preparing query Keys: %w", err)
 	}
+	if q.lastTakenStmt, err = db.PrepareContext(ctx, lastTaken); err != nil {
+		return nil, fmt.Errorf("error preparing query LastTaken: %w", err)
+	}
+	if q.lastUseStmt, err = db.PrepareContext(ctx, lastUse); err != nil {
+		return nil, fmt.Errorf("error preparing query LastUse: %w", err)
+	}
+	if q.latestConnectionsStmt, err = db.PrepareContext(ctx, latestConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query LatestConnections: %w", err)
+	}
+	if q.linkHeadsStmt, err = db.PrepareContext(ctx, linkHeads); err != nil {
+		return nil, fmt.Errorf("error preparing query LinkHeads: %w", err)
+	}
+	if q.linksStmt, err = db.PrepareContext(ctx, links); err != nil {
+		return nil, fmt.Errorf("error preparing query Links: %w", err)
+	}
+	if q.linksSinceStmt, err = db.PrepareContext(ctx, linksSince); err != nil {
+		return nil, fmt.Errorf("error preparing query LinksSince: %w", err)
+	}
+	if q.liveProfilesStmt, err = db.PrepareContext(ctx, liveProfiles); err != nil {
+		return nil, fmt.Errorf("error preparing query LiveProfiles: %w", err)
+	}
+	if q.lockOwnersStmt, err = db.PrepareContext(ctx, lockOwners); err != nil {
+		return nil, fmt.Errorf("error preparing query LockOwners: %w", err)
+	}
+	if q.logoStmt, err = db.PrepareContext(ctx, logo); err != nil {
+		return nil, fmt.Errorf("error preparing query Logo: %w", err)
+	}
+	if q.markStrayStmt, err = db.PrepareContext(ctx, markStray); err != nil {
+		return nil, fmt.Errorf("error preparing query MarkStray: %w", err)
+	}
+	if q.memberStmt, err = db.PrepareContext(ctx, member); err != nil {
+		return nil, fmt.Errorf("error preparing query Member: %w", err)
+	}
+	if q.memberByEmailStmt, err = db.PrepareContext(ctx, memberByEmail); err != nil {
+		return nil, fmt.Errorf("error preparing query MemberByEmail: %w", err)
+	}
+	if q.memberBySubjectStmt, err = db.PrepareContext(ctx, memberBySubject); err != nil {
+		return nil, fmt.Errorf("error preparing query MemberBySubject: %w", err)
+	}
+	if q.memberLinkStmt, err = db.PrepareContext(ctx, memberLink); err != nil {
+		return nil, fmt.Errorf("error preparing query MemberLink: %w", err)
+	}
+	if q.memberSignedInStmt, err = db.PrepareContext(ctx, memberSignedIn); err != nil {
+		return nil, fmt.Errorf("error preparing query MemberSignedIn: %w", err)
+	}
+	if q.membersStmt, err = db.PrepareContext(ctx, members); err != nil {
+		return nil, fmt.Errorf("error preparing query Members: %w", err)
+	}
 	if q.metaStmt, err = db.PrepareContext(ctx, meta); err != nil {
 		return nil, fmt.Errorf("error preparing query Meta: %w", err)
 	}
-	if q.movePointerStmt, err = db.PrepareContext(ctx, movePointer); err != nil {
-		return nil, fmt.Errorf("error preparing query MovePointer: %w", err)
+	if q.newestGenerationStmt, err = db.PrepareContext(ctx, newestGeneration); err != nil {
+		return nil, fmt.Errorf("error preparing query NewestGeneration: %w", err)
+	}
+	if q.nodesStmt, err = db.PrepareContext(ctx, nodes); err != nil {
+		return nil, fmt.Errorf("error preparing query Nodes: %w", err)
+	}
+	if q.nodesWithoutStmt, err = db.PrepareContext(ctx, nodesWithout); err != nil {
+		return nil, fmt.Errorf("error preparing query NodesWithout: %w", err)
+	}
+	if q.oldestLinksStmt, err = db.PrepareContext(ctx, oldestLinks); err != nil {
+		return nil, fmt.Errorf("error preparing query OldestLinks: %w", err)
+	}
+	if q.openTrialsStmt, err = db.PrepareContext(ctx, openTrials); err != nil {
+		return nil, fmt.Errorf("error preparing query OpenTrials: %w", err)
+	}
+	if q.otherLinkStmt, err = db.PrepareContext(ctx, otherLink); err != nil {
+		return nil, fmt.Errorf("error preparing query OtherLink: %w", err)
+	}
+	if q.overdueProfilesStmt, err = db.PrepareContext(ctx, overdueProfiles); err != nil {
+		return nil, fmt.Errorf("error preparing query OverdueProfiles: %w", err)
 	}
 	if q.overdueSessionsStmt, err = db.PrepareContext(ctx, overdueSessions); err != nil {
 		return nil, fmt.Errorf("error preparing query OverdueSessions: %w", err)
+	}
+	if q.planConnectionStmt, err = db.PrepareContext(ctx, planConnection); err != nil {
+		return nil, fmt.Errorf("error preparing query PlanConnection: %w", err)
+	}
+	if q.postponeRevocationStmt, err = db.PrepareContext(ctx, postponeRevocation); err != nil {
+		return nil, fmt.Errorf("error preparing query PostponeRevocation: %w", err)
+	}
+	if q.probeProfileStmt, err = db.PrepareContext(ctx, probeProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query ProbeProfile: %w", err)
 	}
 	if q.profileStmt, err = db.PrepareContext(ctx, profile); err != nil {
 		return nil, fmt.Errorf("error preparing query Profile: %w", err)
@@ -114,20 +474,71 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.profileByIDStmt, err = db.PrepareContext(ctx, profileByID); err != nil {
 		return nil, fmt.Errorf("error preparing query ProfileByID: %w", err)
 	}
+	if q.profileConnectionsStmt, err = db.PrepareContext(ctx, profileConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfileConnections: %w", err)
+	}
+	if q.profileLinksStmt, err = db.PrepareContext(ctx, profileLinks); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfileLinks: %w", err)
+	}
+	if q.profileProbesStmt, err = db.PrepareContext(ctx, profileProbes); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfileProbes: %w", err)
+	}
+	if q.profileUsersStmt, err = db.PrepareContext(ctx, profileUsers); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfileUsers: %w", err)
+	}
 	if q.profileVersionStmt, err = db.PrepareContext(ctx, profileVersion); err != nil {
 		return nil, fmt.Errorf("error preparing query ProfileVersion: %w", err)
 	}
 	if q.profilesStmt, err = db.PrepareContext(ctx, profiles); err != nil {
 		return nil, fmt.Errorf("error preparing query Profiles: %w", err)
 	}
-	if q.releaseLeaseStmt, err = db.PrepareContext(ctx, releaseLease); err != nil {
-		return nil, fmt.Errorf("error preparing query ReleaseLease: %w", err)
+	if q.profilesOfSubjectStmt, err = db.PrepareContext(ctx, profilesOfSubject); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfilesOfSubject: %w", err)
+	}
+	if q.profilesThroughStmt, err = db.PrepareContext(ctx, profilesThrough); err != nil {
+		return nil, fmt.Errorf("error preparing query ProfilesThrough: %w", err)
+	}
+	if q.putMetaStmt, err = db.PrepareContext(ctx, putMeta); err != nil {
+		return nil, fmt.Errorf("error preparing query PutMeta: %w", err)
+	}
+	if q.putVariableStmt, err = db.PrepareContext(ctx, putVariable); err != nil {
+		return nil, fmt.Errorf("error preparing query PutVariable: %w", err)
+	}
+	if q.restoreConnectionStmt, err = db.PrepareContext(ctx, restoreConnection); err != nil {
+		return nil, fmt.Errorf("error preparing query RestoreConnection: %w", err)
+	}
+	if q.restoreProfileStmt, err = db.PrepareContext(ctx, restoreProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query RestoreProfile: %w", err)
+	}
+	if q.revocationOutcomesStmt, err = db.PrepareContext(ctx, revocationOutcomes); err != nil {
+		return nil, fmt.Errorf("error preparing query RevocationOutcomes: %w", err)
+	}
+	if q.revocationsOfStmt, err = db.PrepareContext(ctx, revocationsOf); err != nil {
+		return nil, fmt.Errorf("error preparing query RevocationsOf: %w", err)
 	}
 	if q.revokeConnectionStmt, err = db.PrepareContext(ctx, revokeConnection); err != nil {
 		return nil, fmt.Errorf("error preparing query RevokeConnection: %w", err)
 	}
+	if q.revokeConnectorAgentStmt, err = db.PrepareContext(ctx, revokeConnectorAgent); err != nil {
+		return nil, fmt.Errorf("error preparing query RevokeConnectorAgent: %w", err)
+	}
 	if q.revokeKeyStmt, err = db.PrepareContext(ctx, revokeKey); err != nil {
 		return nil, fmt.Errorf("error preparing query RevokeKey: %w", err)
+	}
+	if q.saveLogoStmt, err = db.PrepareContext(ctx, saveLogo); err != nil {
+		return nil, fmt.Errorf("error preparing query SaveLogo: %w", err)
+	}
+	if q.secretToldStmt, err = db.PrepareContext(ctx, secretTold); err != nil {
+		return nil, fmt.Errorf("error preparing query SecretTold: %w", err)
+	}
+	if q.seeConnectorStmt, err = db.PrepareContext(ctx, seeConnector); err != nil {
+		return nil, fmt.Errorf("error preparing query SeeConnector: %w", err)
+	}
+	if q.seeConnectorAgentStmt, err = db.PrepareContext(ctx, seeConnectorAgent); err != nil {
+		return nil, fmt.Errorf("error preparing query SeeConnectorAgent: %w", err)
+	}
+	if q.seeNodeStmt, err = db.PrepareContext(ctx, seeNode); err != nil {
+		return nil, fmt.Errorf("error preparing query SeeNode: %w", err)
 	}
 	if q.sessionStmt, err = db.PrepareContext(ctx, session); err != nil {
 		return nil, fmt.Errorf("error preparing query Session: %w", err)
@@ -138,26 +549,110 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.sessionByStateStmt, err = db.PrepareContext(ctx, sessionByState); err != nil {
 		return nil, fmt.Errorf("error preparing query SessionByState: %w", err)
 	}
+	if q.sessionsHoldingStmt, err = db.PrepareContext(ctx, sessionsHolding); err != nil {
+		return nil, fmt.Errorf("error preparing query SessionsHolding: %w", err)
+	}
+	if q.sessionsUnderWayStmt, err = db.PrepareContext(ctx, sessionsUnderWay); err != nil {
+		return nil, fmt.Errorf("error preparing query SessionsUnderWay: %w", err)
+	}
 	if q.setDefaultConnectionStmt, err = db.PrepareContext(ctx, setDefaultConnection); err != nil {
 		return nil, fmt.Errorf("error preparing query SetDefaultConnection: %w", err)
+	}
+	if q.setMemberIdentityStmt, err = db.PrepareContext(ctx, setMemberIdentity); err != nil {
+		return nil, fmt.Errorf("error preparing query SetMemberIdentity: %w", err)
+	}
+	if q.setMemberPasswordStmt, err = db.PrepareContext(ctx, setMemberPassword); err != nil {
+		return nil, fmt.Errorf("error preparing query SetMemberPassword: %w", err)
 	}
 	if q.setProfileStatusStmt, err = db.PrepareContext(ctx, setProfileStatus); err != nil {
 		return nil, fmt.Errorf("error preparing query SetProfileStatus: %w", err)
 	}
+	if q.settleDeliveryStmt, err = db.PrepareContext(ctx, settleDelivery); err != nil {
+		return nil, fmt.Errorf("error preparing query SettleDelivery: %w", err)
+	}
+	if q.signConnectionStmt, err = db.PrepareContext(ctx, signConnection); err != nil {
+		return nil, fmt.Errorf("error preparing query SignConnection: %w", err)
+	}
+	if q.signGrantedStmt, err = db.PrepareContext(ctx, signGranted); err != nil {
+		return nil, fmt.Errorf("error preparing query SignGranted: %w", err)
+	}
+	if q.signInStmt, err = db.PrepareContext(ctx, signIn); err != nil {
+		return nil, fmt.Errorf("error preparing query SignIn: %w", err)
+	}
+	if q.signInsStmt, err = db.PrepareContext(ctx, signIns); err != nil {
+		return nil, fmt.Errorf("error preparing query SignIns: %w", err)
+	}
+	if q.spillingNodesStmt, err = db.PrepareContext(ctx, spillingNodes); err != nil {
+		return nil, fmt.Errorf("error preparing query SpillingNodes: %w", err)
+	}
 	if q.strayStmt, err = db.PrepareContext(ctx, stray); err != nil {
 		return nil, fmt.Errorf("error preparing query Stray: %w", err)
 	}
-	if q.takeLeaseStmt, err = db.PrepareContext(ctx, takeLease); err != nil {
-		return nil, fmt.Errorf("error preparing query TakeLease: %w", err)
+	if q.takeConnectorTokenStmt, err = db.PrepareContext(ctx, takeConnectorToken); err != nil {
+		return nil, fmt.Errorf("error preparing query TakeConnectorToken: %w", err)
+	}
+	if q.talliesStmt, err = db.PrepareContext(ctx, tallies); err != nil {
+		return nil, fmt.Errorf("error preparing query Tallies: %w", err)
+	}
+	if q.tellSecretStmt, err = db.PrepareContext(ctx, tellSecret); err != nil {
+		return nil, fmt.Errorf("error preparing query TellSecret: %w", err)
+	}
+	if q.tellWebhookStmt, err = db.PrepareContext(ctx, tellWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query TellWebhook: %w", err)
 	}
 	if q.touchConnectionStmt, err = db.PrepareContext(ctx, touchConnection); err != nil {
 		return nil, fmt.Errorf("error preparing query TouchConnection: %w", err)
 	}
+	if q.touchConnectorStmt, err = db.PrepareContext(ctx, touchConnector); err != nil {
+		return nil, fmt.Errorf("error preparing query TouchConnector: %w", err)
+	}
+	if q.touchConnectorAgentStmt, err = db.PrepareContext(ctx, touchConnectorAgent); err != nil {
+		return nil, fmt.Errorf("error preparing query TouchConnectorAgent: %w", err)
+	}
 	if q.touchKeyStmt, err = db.PrepareContext(ctx, touchKey); err != nil {
 		return nil, fmt.Errorf("error preparing query TouchKey: %w", err)
 	}
+	if q.transcriptStmt, err = db.PrepareContext(ctx, transcript); err != nil {
+		return nil, fmt.Errorf("error preparing query Transcript: %w", err)
+	}
+	if q.transcriptOfSessionStmt, err = db.PrepareContext(ctx, transcriptOfSession); err != nil {
+		return nil, fmt.Errorf("error preparing query TranscriptOfSession: %w", err)
+	}
+	if q.transcriptsOfConnectionStmt, err = db.PrepareContext(ctx, transcriptsOfConnection); err != nil {
+		return nil, fmt.Errorf("error preparing query TranscriptsOfConnection: %w", err)
+	}
+	if q.transcriptsOfProfileStmt, err = db.PrepareContext(ctx, transcriptsOfProfile); err != nil {
+		return nil, fmt.Errorf("error preparing query TranscriptsOfProfile: %w", err)
+	}
 	if q.trimCredentialsStmt, err = db.PrepareContext(ctx, trimCredentials); err != nil {
 		return nil, fmt.Errorf("error preparing query TrimCredentials: %w", err)
+	}
+	if q.trimFailedAuthorizationsStmt, err = db.PrepareContext(ctx, trimFailedAuthorizations); err != nil {
+		return nil, fmt.Errorf("error preparing query TrimFailedAuthorizations: %w", err)
+	}
+	if q.trimRefreshesStmt, err = db.PrepareContext(ctx, trimRefreshes); err != nil {
+		return nil, fmt.Errorf("error preparing query TrimRefreshes: %w", err)
+	}
+	if q.trimTranscriptsStmt, err = db.PrepareContext(ctx, trimTranscripts); err != nil {
+		return nil, fmt.Errorf("error preparing query TrimTranscripts: %w", err)
+	}
+	if q.trimTrialsStmt, err = db.PrepareContext(ctx, trimTrials); err != nil {
+		return nil, fmt.Errorf("error preparing query TrimTrials: %w", err)
+	}
+	if q.tunnelsStmt, err = db.PrepareContext(ctx, tunnels); err != nil {
+		return nil, fmt.Errorf("error preparing query Tunnels: %w", err)
+	}
+	if q.turnMetaStmt, err = db.PrepareContext(ctx, turnMeta); err != nil {
+		return nil, fmt.Errorf("error preparing query TurnMeta: %w", err)
+	}
+	if q.unplannedConnectionsStmt, err = db.PrepareContext(ctx, unplannedConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query UnplannedConnections: %w", err)
+	}
+	if q.unsignedConnectionsStmt, err = db.PrepareContext(ctx, unsignedConnections); err != nil {
+		return nil, fmt.Errorf("error preparing query UnsignedConnections: %w", err)
+	}
+	if q.untellWebhookStmt, err = db.PrepareContext(ctx, untellWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query UntellWebhook: %w", err)
 	}
 	if q.updateAssistantStmt, err = db.PrepareContext(ctx, updateAssistant); err != nil {
 		return nil, fmt.Errorf("error preparing query UpdateAssistant: %w", err)
@@ -165,17 +660,82 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.updateConnectionStmt, err = db.PrepareContext(ctx, updateConnection); err != nil {
 		return nil, fmt.Errorf("error preparing query UpdateConnection: %w", err)
 	}
+	if q.updateConnectorStmt, err = db.PrepareContext(ctx, updateConnector); err != nil {
+		return nil, fmt.Errorf("error preparing query UpdateConnector: %w", err)
+	}
+	if q.updateMemberStmt, err = db.PrepareContext(ctx, updateMember); err != nil {
+		return nil, fmt.Errorf("error preparing query UpdateMember: %w", err)
+	}
 	if q.updateProfileStmt, err = db.PrepareContext(ctx, updateProfile); err != nil {
 		return nil, fmt.Errorf("error preparing query UpdateProfile: %w", err)
 	}
 	if q.updateSessionStmt, err = db.PrepareContext(ctx, updateSession); err != nil {
 		return nil, fmt.Errorf("error preparing query UpdateSession: %w", err)
 	}
+	if q.updateSignInStmt, err = db.PrepareContext(ctx, updateSignIn); err != nil {
+		return nil, fmt.Errorf("error preparing query UpdateSignIn: %w", err)
+	}
+	if q.updateTranscriptStmt, err = db.PrepareContext(ctx, updateTranscript); err != nil {
+		return nil, fmt.Errorf("error preparing query UpdateTranscript: %w", err)
+	}
+	if q.updateWebhookStmt, err = db.PrepareContext(ctx, updateWebhook); err != nil {
+		return nil, fmt.Errorf("error preparing query UpdateWebhook: %w", err)
+	}
+	if q.useMemberLinkStmt, err = db.PrepareContext(ctx, useMemberLink); err != nil {
+		return nil, fmt.Errorf("error preparing query UseMemberLink: %w", err)
+	}
+	if q.variableStmt, err = db.PrepareContext(ctx, variable); err != nil {
+		return nil, fmt.Errorf("error preparing query Variable: %w", err)
+	}
+	if q.variablesStmt, err = db.PrepareContext(ctx, variables); err != nil {
+		return nil, fmt.Errorf("error preparing query Variables: %w", err)
+	}
+	if q.variablesForStmt, err = db.PrepareContext(ctx, variablesFor); err != nil {
+		return nil, fmt.Errorf("error preparing query VariablesFor: %w", err)
+	}
+	if q.waitingDeliveriesStmt, err = db.PrepareContext(ctx, waitingDeliveries); err != nil {
+		return nil, fmt.Errorf("error preparing query WaitingDeliveries: %w", err)
+	}
+	if q.warnConnectionStmt, err = db.PrepareContext(ctx, warnConnection); err != nil {
+		return nil, fmt.Errorf("error preparing query WarnConnection: %w", err)
+	}
+	if q.webhookStmt, err = db.PrepareContext(ctx, webhook); err != nil {
+		return nil, fmt.Errorf("error preparing query Webhook: %w", err)
+	}
+	if q.webhookFailedStmt, err = db.PrepareContext(ctx, webhookFailed); err != nil {
+		return nil, fmt.Errorf("error preparing query WebhookFailed: %w", err)
+	}
+	if q.webhookWorksStmt, err = db.PrepareContext(ctx, webhookWorks); err != nil {
+		return nil, fmt.Errorf("error preparing query WebhookWorks: %w", err)
+	}
+	if q.webhooksStmt, err = db.PrepareContext(ctx, webhooks); err != nil {
+		return nil, fmt.Errorf("error preparing query Webhooks: %w", err)
+	}
 	return &q, nil
 }
 
 func (q *Queries) Close() error {
 	var err error
+	if q.addTallyStmt != nil {
+		if cerr := q.addTallyStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing addTallyStmt: %w", cerr)
+		}
+	}
+	if q.addTrafficStmt != nil {
+		if cerr := q.addTrafficStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing addTrafficStmt: %w", cerr)
+		}
+	}
+	if q.allConnectorAgentsStmt != nil {
+		if cerr := q.allConnectorAgentsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing allConnectorAgentsStmt: %w", cerr)
+		}
+	}
+	if q.allConnectorsStmt != nil {
+		if cerr := q.allConnectorsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing allConnectorsStmt: %w", cerr)
+		}
+	}
 	if q.assistantStmt != nil {
 		if cerr := q.assistantStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing assistantStmt: %w", cerr)
@@ -189,6 +749,36 @@ func (q *Queries) Close() error {
 	if q.auditStmt != nil {
 		if cerr := q.auditStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing auditStmt: %w", cerr)
+		}
+	}
+	if q.auditBeforeStmt != nil {
+		if cerr := q.auditBeforeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing auditBeforeStmt: %w", cerr)
+		}
+	}
+	if q.auditNodesStmt != nil {
+		if cerr := q.auditNodesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing auditNodesStmt: %w", cerr)
+		}
+	}
+	if q.auditOfStmt != nil {
+		if cerr := q.auditOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing auditOfStmt: %w", cerr)
+		}
+	}
+	if q.auditRangeStmt != nil {
+		if cerr := q.auditRangeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing auditRangeStmt: %w", cerr)
+		}
+	}
+	if q.claimRevocationStmt != nil {
+		if cerr := q.claimRevocationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing claimRevocationStmt: %w", cerr)
+		}
+	}
+	if q.claimedConnectionsStmt != nil {
+		if cerr := q.claimedConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing claimedConnectionsStmt: %w", cerr)
 		}
 	}
 	if q.connectionStmt != nil {
@@ -211,9 +801,79 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing connectionsOfStmt: %w", cerr)
 		}
 	}
+	if q.connectionsOwnedStmt != nil {
+		if cerr := q.connectionsOwnedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectionsOwnedStmt: %w", cerr)
+		}
+	}
+	if q.connectorStmt != nil {
+		if cerr := q.connectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectorStmt: %w", cerr)
+		}
+	}
+	if q.connectorAgentStmt != nil {
+		if cerr := q.connectorAgentStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectorAgentStmt: %w", cerr)
+		}
+	}
+	if q.connectorAgentsStmt != nil {
+		if cerr := q.connectorAgentsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectorAgentsStmt: %w", cerr)
+		}
+	}
+	if q.connectorTrafficStmt != nil {
+		if cerr := q.connectorTrafficStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectorTrafficStmt: %w", cerr)
+		}
+	}
+	if q.connectorsStmt != nil {
+		if cerr := q.connectorsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing connectorsStmt: %w", cerr)
+		}
+	}
+	if q.countAuditStmt != nil {
+		if cerr := q.countAuditStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countAuditStmt: %w", cerr)
+		}
+	}
+	if q.countConnectionsStmt != nil {
+		if cerr := q.countConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.countDueStmt != nil {
+		if cerr := q.countDueStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countDueStmt: %w", cerr)
+		}
+	}
 	if q.countKeysStmt != nil {
 		if cerr := q.countKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing countKeysStmt: %w", cerr)
+		}
+	}
+	if q.countLinksStmt != nil {
+		if cerr := q.countLinksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countLinksStmt: %w", cerr)
+		}
+	}
+	if q.countMembersStmt != nil {
+		if cerr := q.countMembersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countMembersStmt: %w", cerr)
+		}
+	}
+	if q.countTunnelsStmt != nil {
+		if cerr := q.countTunnelsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countTunnelsStmt: %w", cerr)
+		}
+	}
+	if q.countVariablesStmt != nil {
+		if cerr := q.countVariablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countVariablesStmt: %w", cerr)
+		}
+	}
+	if q.countWebhooksStmt != nil {
+		if cerr := q.countWebhooksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing countWebhooksStmt: %w", cerr)
 		}
 	}
 	if q.credentialStmt != nil {
@@ -221,9 +881,79 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing credentialStmt: %w", cerr)
 		}
 	}
+	if q.deadTunnelsStmt != nil {
+		if cerr := q.deadTunnelsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deadTunnelsStmt: %w", cerr)
+		}
+	}
+	if q.deleteAuditRangeStmt != nil {
+		if cerr := q.deleteAuditRangeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteAuditRangeStmt: %w", cerr)
+		}
+	}
+	if q.deleteConnectorStmt != nil {
+		if cerr := q.deleteConnectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteConnectorStmt: %w", cerr)
+		}
+	}
+	if q.deleteConnectorAgentsStmt != nil {
+		if cerr := q.deleteConnectorAgentsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteConnectorAgentsStmt: %w", cerr)
+		}
+	}
+	if q.deleteConnectorTokensStmt != nil {
+		if cerr := q.deleteConnectorTokensStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteConnectorTokensStmt: %w", cerr)
+		}
+	}
+	if q.deleteConnectorTrafficStmt != nil {
+		if cerr := q.deleteConnectorTrafficStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteConnectorTrafficStmt: %w", cerr)
+		}
+	}
+	if q.deleteConnectorTunnelsStmt != nil {
+		if cerr := q.deleteConnectorTunnelsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteConnectorTunnelsStmt: %w", cerr)
+		}
+	}
+	if q.deleteDeliveriesStmt != nil {
+		if cerr := q.deleteDeliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteDeliveriesStmt: %w", cerr)
+		}
+	}
+	if q.deleteEndedConnectorTokensStmt != nil {
+		if cerr := q.deleteEndedConnectorTokensStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteEndedConnectorTokensStmt: %w", cerr)
+		}
+	}
+	if q.deleteMemberStmt != nil {
+		if cerr := q.deleteMemberStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteMemberStmt: %w", cerr)
+		}
+	}
+	if q.deleteMemberLinksStmt != nil {
+		if cerr := q.deleteMemberLinksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteMemberLinksStmt: %w", cerr)
+		}
+	}
+	if q.deleteNodeStmt != nil {
+		if cerr := q.deleteNodeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteNodeStmt: %w", cerr)
+		}
+	}
+	if q.deleteOldTrafficStmt != nil {
+		if cerr := q.deleteOldTrafficStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteOldTrafficStmt: %w", cerr)
+		}
+	}
 	if q.deleteProfileStmt != nil {
 		if cerr := q.deleteProfileStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing deleteProfileStmt: %w", cerr)
+		}
+	}
+	if q.deleteRevocationStmt != nil {
+		if cerr := q.deleteRevocationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteRevocationStmt: %w", cerr)
 		}
 	}
 	if q.deleteSessionsStmt != nil {
@@ -231,9 +961,119 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing deleteSessionsStmt: %w", cerr)
 		}
 	}
+	if q.deleteSignInStmt != nil {
+		if cerr := q.deleteSignInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteSignInStmt: %w", cerr)
+		}
+	}
+	if q.deleteTranscriptsStmt != nil {
+		if cerr := q.deleteTranscriptsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteTranscriptsStmt: %w", cerr)
+		}
+	}
+	if q.deleteTunnelStmt != nil {
+		if cerr := q.deleteTunnelStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteTunnelStmt: %w", cerr)
+		}
+	}
+	if q.deleteUserSessionsStmt != nil {
+		if cerr := q.deleteUserSessionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteUserSessionsStmt: %w", cerr)
+		}
+	}
+	if q.deleteUserVariablesStmt != nil {
+		if cerr := q.deleteUserVariablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteUserVariablesStmt: %w", cerr)
+		}
+	}
+	if q.deleteVariableStmt != nil {
+		if cerr := q.deleteVariableStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteVariableStmt: %w", cerr)
+		}
+	}
+	if q.deleteWebhookStmt != nil {
+		if cerr := q.deleteWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deleteWebhookStmt: %w", cerr)
+		}
+	}
+	if q.deletedProfileStmt != nil {
+		if cerr := q.deletedProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deletedProfileStmt: %w", cerr)
+		}
+	}
+	if q.deletedProfilesStmt != nil {
+		if cerr := q.deletedProfilesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deletedProfilesStmt: %w", cerr)
+		}
+	}
+	if q.deliveriesStmt != nil {
+		if cerr := q.deliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deliveriesStmt: %w", cerr)
+		}
+	}
+	if q.deliveryStmt != nil {
+		if cerr := q.deliveryStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing deliveryStmt: %w", cerr)
+		}
+	}
+	if q.disableWebhookStmt != nil {
+		if cerr := q.disableWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing disableWebhookStmt: %w", cerr)
+		}
+	}
+	if q.dropLogoStmt != nil {
+		if cerr := q.dropLogoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dropLogoStmt: %w", cerr)
+		}
+	}
+	if q.dueGrantsStmt != nil {
+		if cerr := q.dueGrantsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dueGrantsStmt: %w", cerr)
+		}
+	}
+	if q.dueRevocationsStmt != nil {
+		if cerr := q.dueRevocationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dueRevocationsStmt: %w", cerr)
+		}
+	}
+	if q.dueWebhooksStmt != nil {
+		if cerr := q.dueWebhooksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing dueWebhooksStmt: %w", cerr)
+		}
+	}
+	if q.enabledWebhooksStmt != nil {
+		if cerr := q.enabledWebhooksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing enabledWebhooksStmt: %w", cerr)
+		}
+	}
+	if q.endDeletedProfileStmt != nil {
+		if cerr := q.endDeletedProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endDeletedProfileStmt: %w", cerr)
+		}
+	}
+	if q.endDeliveriesStmt != nil {
+		if cerr := q.endDeliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endDeliveriesStmt: %w", cerr)
+		}
+	}
+	if q.endSignInStmt != nil {
+		if cerr := q.endSignInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endSignInStmt: %w", cerr)
+		}
+	}
+	if q.endSignInsStmt != nil {
+		if cerr := q.endSignInsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endSignInsStmt: %w", cerr)
+		}
+	}
 	if q.eraseCredentialsStmt != nil {
 		if cerr := q.eraseCredentialsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing eraseCredentialsStmt: %w", cerr)
+		}
+	}
+	if q.eventStmt != nil {
+		if cerr := q.eventStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing eventStmt: %w", cerr)
 		}
 	}
 	if q.eventsStmt != nil {
@@ -241,14 +1081,119 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing eventsStmt: %w", cerr)
 		}
 	}
+	if q.eventsBetweenStmt != nil {
+		if cerr := q.eventsBetweenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing eventsBetweenStmt: %w", cerr)
+		}
+	}
+	if q.failedAuthorizationsStmt != nil {
+		if cerr := q.failedAuthorizationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing failedAuthorizationsStmt: %w", cerr)
+		}
+	}
+	if q.failedEventsStmt != nil {
+		if cerr := q.failedEventsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing failedEventsStmt: %w", cerr)
+		}
+	}
+	if q.forgetDeliveriesStmt != nil {
+		if cerr := q.forgetDeliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetDeliveriesStmt: %w", cerr)
+		}
+	}
+	if q.forgetEndedConnectionsStmt != nil {
+		if cerr := q.forgetEndedConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetEndedConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.forgetEndedCredentialsStmt != nil {
+		if cerr := q.forgetEndedCredentialsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetEndedCredentialsStmt: %w", cerr)
+		}
+	}
+	if q.forgetLinkStmt != nil {
+		if cerr := q.forgetLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetLinkStmt: %w", cerr)
+		}
+	}
+	if q.forgetMemberLinksStmt != nil {
+		if cerr := q.forgetMemberLinksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetMemberLinksStmt: %w", cerr)
+		}
+	}
+	if q.forgetNodesStmt != nil {
+		if cerr := q.forgetNodesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetNodesStmt: %w", cerr)
+		}
+	}
+	if q.forgetProfileStmt != nil {
+		if cerr := q.forgetProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetProfileStmt: %w", cerr)
+		}
+	}
+	if q.forgetRevocationOutcomesStmt != nil {
+		if cerr := q.forgetRevocationOutcomesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetRevocationOutcomesStmt: %w", cerr)
+		}
+	}
+	if q.forgetSessionOutcomesStmt != nil {
+		if cerr := q.forgetSessionOutcomesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetSessionOutcomesStmt: %w", cerr)
+		}
+	}
+	if q.forgetSessionsOfStmt != nil {
+		if cerr := q.forgetSessionsOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetSessionsOfStmt: %w", cerr)
+		}
+	}
+	if q.forgetSignInsStmt != nil {
+		if cerr := q.forgetSignInsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetSignInsStmt: %w", cerr)
+		}
+	}
+	if q.forgetTalliesStmt != nil {
+		if cerr := q.forgetTalliesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetTalliesStmt: %w", cerr)
+		}
+	}
+	if q.forgetTranscriptsOfStmt != nil {
+		if cerr := q.forgetTranscriptsOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetTranscriptsOfStmt: %w", cerr)
+		}
+	}
+	if q.forgetVariablesStmt != nil {
+		if cerr := q.forgetVariablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing forgetVariablesStmt: %w", cerr)
+		}
+	}
+	if q.generationsStmt != nil {
+		if cerr := q.generationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing generationsStmt: %w", cerr)
+		}
+	}
+	if q.hasConnectionsStmt != nil {
+		if cerr := q.hasConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hasConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.hasRevocationsStmt != nil {
+		if cerr := q.hasRevocationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hasRevocationsStmt: %w", cerr)
+		}
+	}
+	if q.hasWaitingEventsStmt != nil {
+		if cerr := q.hasWaitingEventsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hasWaitingEventsStmt: %w", cerr)
+		}
+	}
+	if q.hastenDeliveryStmt != nil {
+		if cerr := q.hastenDeliveryStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing hastenDeliveryStmt: %w", cerr)
+		}
+	}
 	if q.insertAssistantStmt != nil {
 		if cerr := q.insertAssistantStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertAssistantStmt: %w", cerr)
-		}
-	}
-	if q.insertAuditStmt != nil {
-		if cerr := q.insertAuditStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing insertAuditStmt: %w", cerr)
 		}
 	}
 	if q.insertConnectionStmt != nil {
@@ -256,9 +1201,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing insertConnectionStmt: %w", cerr)
 		}
 	}
+	if q.insertConnectorStmt != nil {
+		if cerr := q.insertConnectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertConnectorStmt: %w", cerr)
+		}
+	}
+	if q.insertConnectorAgentStmt != nil {
+		if cerr := q.insertConnectorAgentStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertConnectorAgentStmt: %w", cerr)
+		}
+	}
+	if q.insertConnectorTokenStmt != nil {
+		if cerr := q.insertConnectorTokenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertConnectorTokenStmt: %w", cerr)
+		}
+	}
 	if q.insertCredentialStmt != nil {
 		if cerr := q.insertCredentialStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertCredentialStmt: %w", cerr)
+		}
+	}
+	if q.insertDeliveryStmt != nil {
+		if cerr := q.insertDeliveryStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertDeliveryStmt: %w", cerr)
 		}
 	}
 	if q.insertEventStmt != nil {
@@ -271,6 +1236,21 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing insertKeyStmt: %w", cerr)
 		}
 	}
+	if q.insertLinkStmt != nil {
+		if cerr := q.insertLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertLinkStmt: %w", cerr)
+		}
+	}
+	if q.insertMemberStmt != nil {
+		if cerr := q.insertMemberStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertMemberStmt: %w", cerr)
+		}
+	}
+	if q.insertMemberLinkStmt != nil {
+		if cerr := q.insertMemberLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertMemberLinkStmt: %w", cerr)
+		}
+	}
 	if q.insertMetaStmt != nil {
 		if cerr := q.insertMetaStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertMetaStmt: %w", cerr)
@@ -281,9 +1261,44 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing insertProfileStmt: %w", cerr)
 		}
 	}
+	if q.insertRevocationStmt != nil {
+		if cerr := q.insertRevocationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertRevocationStmt: %w", cerr)
+		}
+	}
+	if q.insertRevocationOutcomeStmt != nil {
+		if cerr := q.insertRevocationOutcomeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertRevocationOutcomeStmt: %w", cerr)
+		}
+	}
 	if q.insertSessionStmt != nil {
 		if cerr := q.insertSessionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertSessionStmt: %w", cerr)
+		}
+	}
+	if q.insertSignInStmt != nil {
+		if cerr := q.insertSignInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertSignInStmt: %w", cerr)
+		}
+	}
+	if q.insertTranscriptStmt != nil {
+		if cerr := q.insertTranscriptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertTranscriptStmt: %w", cerr)
+		}
+	}
+	if q.insertTunnelStmt != nil {
+		if cerr := q.insertTunnelStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertTunnelStmt: %w", cerr)
+		}
+	}
+	if q.insertWebhookStmt != nil {
+		if cerr := q.insertWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing insertWebhookStmt: %w", cerr)
+		}
+	}
+	if q.keptProfileStmt != nil {
+		if cerr := q.keptProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing keptProfileStmt: %w", cerr)
 		}
 	}
 	if q.keyStmt != nil {
@@ -301,19 +1316,144 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing keysStmt: %w", cerr)
 		}
 	}
+	if q.lastTakenStmt != nil {
+		if cerr := q.lastTakenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastTakenStmt: %w", cerr)
+		}
+	}
+	if q.lastUseStmt != nil {
+		if cerr := q.lastUseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lastUseStmt: %w", cerr)
+		}
+	}
+	if q.latestConnectionsStmt != nil {
+		if cerr := q.latestConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing latestConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.linkHeadsStmt != nil {
+		if cerr := q.linkHeadsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing linkHeadsStmt: %w", cerr)
+		}
+	}
+	if q.linksStmt != nil {
+		if cerr := q.linksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing linksStmt: %w", cerr)
+		}
+	}
+	if q.linksSinceStmt != nil {
+		if cerr := q.linksSinceStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing linksSinceStmt: %w", cerr)
+		}
+	}
+	if q.liveProfilesStmt != nil {
+		if cerr := q.liveProfilesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing liveProfilesStmt: %w", cerr)
+		}
+	}
+	if q.lockOwnersStmt != nil {
+		if cerr := q.lockOwnersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing lockOwnersStmt: %w", cerr)
+		}
+	}
+	if q.logoStmt != nil {
+		if cerr := q.logoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing logoStmt: %w", cerr)
+		}
+	}
+	if q.markStrayStmt != nil {
+		if cerr := q.markStrayStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing markStrayStmt: %w", cerr)
+		}
+	}
+	if q.memberStmt != nil {
+		if cerr := q.memberStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing memberStmt: %w", cerr)
+		}
+	}
+	if q.memberByEmailStmt != nil {
+		if cerr := q.memberByEmailStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing memberByEmailStmt: %w", cerr)
+		}
+	}
+	if q.memberBySubjectStmt != nil {
+		if cerr := q.memberBySubjectStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing memberBySubjectStmt: %w", cerr)
+		}
+	}
+	if q.memberLinkStmt != nil {
+		if cerr := q.memberLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing memberLinkStmt: %w", cerr)
+		}
+	}
+	if q.memberSignedInStmt != nil {
+		if cerr := q.memberSignedInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing memberSignedInStmt: %w", cerr)
+		}
+	}
+	if q.membersStmt != nil {
+		if cerr := q.membersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing membersStmt: %w", cerr)
+		}
+	}
 	if q.metaStmt != nil {
 		if cerr := q.metaStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing metaStmt: %w", cerr)
 		}
 	}
-	if q.movePointerStmt != nil {
-		if cerr := q.movePointerStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing movePointerStmt: %w", cerr)
+	if q.newestGenerationStmt != nil {
+		if cerr := q.newestGenerationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing newestGenerationStmt: %w", cerr)
+		}
+	}
+	if q.nodesStmt != nil {
+		if cerr := q.nodesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nodesStmt: %w", cerr)
+		}
+	}
+	if q.nodesWithoutStmt != nil {
+		if cerr := q.nodesWithoutStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nodesWithoutStmt: %w", cerr)
+		}
+	}
+	if q.oldestLinksStmt != nil {
+		if cerr := q.oldestLinksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing oldestLinksStmt: %w", cerr)
+		}
+	}
+	if q.openTrialsStmt != nil {
+		if cerr := q.openTrialsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing openTrialsStmt: %w", cerr)
+		}
+	}
+	if q.otherLinkStmt != nil {
+		if cerr := q.otherLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing otherLinkStmt: %w", cerr)
+		}
+	}
+	if q.overdueProfilesStmt != nil {
+		if cerr := q.overdueProfilesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing overdueProfilesStmt: %w", cerr)
 		}
 	}
 	if q.overdueSessionsStmt != nil {
 		if cerr := q.overdueSessionsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing overdueSessionsStmt: %w", cerr)
+		}
+	}
+	if q.planConnectionStmt != nil {
+		if cerr := q.planConnectionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing planConnectionStmt: %w", cerr)
+		}
+	}
+	if q.postponeRevocationStmt != nil {
+		if cerr := q.postponeRevocationStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing postponeRevocationStmt: %w", cerr)
+		}
+	}
+	if q.probeProfileStmt != nil {
+		if cerr := q.probeProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing probeProfileStmt: %w", cerr)
 		}
 	}
 	if q.profileStmt != nil {
@@ -326,6 +1466,26 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing profileByIDStmt: %w", cerr)
 		}
 	}
+	if q.profileConnectionsStmt != nil {
+		if cerr := q.profileConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profileConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.profileLinksStmt != nil {
+		if cerr := q.profileLinksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profileLinksStmt: %w", cerr)
+		}
+	}
+	if q.profileProbesStmt != nil {
+		if cerr := q.profileProbesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profileProbesStmt: %w", cerr)
+		}
+	}
+	if q.profileUsersStmt != nil {
+		if cerr := q.profileUsersStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profileUsersStmt: %w", cerr)
+		}
+	}
 	if q.profileVersionStmt != nil {
 		if cerr := q.profileVersionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing profileVersionStmt: %w", cerr)
@@ -336,9 +1496,44 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing profilesStmt: %w", cerr)
 		}
 	}
-	if q.releaseLeaseStmt != nil {
-		if cerr := q.releaseLeaseStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing releaseLeaseStmt: %w", cerr)
+	if q.profilesOfSubjectStmt != nil {
+		if cerr := q.profilesOfSubjectStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profilesOfSubjectStmt: %w", cerr)
+		}
+	}
+	if q.profilesThroughStmt != nil {
+		if cerr := q.profilesThroughStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing profilesThroughStmt: %w", cerr)
+		}
+	}
+	if q.putMetaStmt != nil {
+		if cerr := q.putMetaStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing putMetaStmt: %w", cerr)
+		}
+	}
+	if q.putVariableStmt != nil {
+		if cerr := q.putVariableStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing putVariableStmt: %w", cerr)
+		}
+	}
+	if q.restoreConnectionStmt != nil {
+		if cerr := q.restoreConnectionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing restoreConnectionStmt: %w", cerr)
+		}
+	}
+	if q.restoreProfileStmt != nil {
+		if cerr := q.restoreProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing restoreProfileStmt: %w", cerr)
+		}
+	}
+	if q.revocationOutcomesStmt != nil {
+		if cerr := q.revocationOutcomesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revocationOutcomesStmt: %w", cerr)
+		}
+	}
+	if q.revocationsOfStmt != nil {
+		if cerr := q.revocationsOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revocationsOfStmt: %w", cerr)
 		}
 	}
 	if q.revokeConnectionStmt != nil {
@@ -346,9 +1541,39 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing revokeConnectionStmt: %w", cerr)
 		}
 	}
+	if q.revokeConnectorAgentStmt != nil {
+		if cerr := q.revokeConnectorAgentStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revokeConnectorAgentStmt: %w", cerr)
+		}
+	}
 	if q.revokeKeyStmt != nil {
 		if cerr := q.revokeKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing revokeKeyStmt: %w", cerr)
+		}
+	}
+	if q.saveLogoStmt != nil {
+		if cerr := q.saveLogoStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing saveLogoStmt: %w", cerr)
+		}
+	}
+	if q.secretToldStmt != nil {
+		if cerr := q.secretToldStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing secretToldStmt: %w", cerr)
+		}
+	}
+	if q.seeConnectorStmt != nil {
+		if cerr := q.seeConnectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing seeConnectorStmt: %w", cerr)
+		}
+	}
+	if q.seeConnectorAgentStmt != nil {
+		if cerr := q.seeConnectorAgentStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing seeConnectorAgentStmt: %w", cerr)
+		}
+	}
+	if q.seeNodeStmt != nil {
+		if cerr := q.seeNodeStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing seeNodeStmt: %w", cerr)
 		}
 	}
 	if q.sessionStmt != nil {
@@ -366,9 +1591,29 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing sessionByStateStmt: %w", cerr)
 		}
 	}
+	if q.sessionsHoldingStmt != nil {
+		if cerr := q.sessionsHoldingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing sessionsHoldingStmt: %w", cerr)
+		}
+	}
+	if q.sessionsUnderWayStmt != nil {
+		if cerr := q.sessionsUnderWayStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing sessionsUnderWayStmt: %w", cerr)
+		}
+	}
 	if q.setDefaultConnectionStmt != nil {
 		if cerr := q.setDefaultConnectionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing setDefaultConnectionStmt: %w", cerr)
+		}
+	}
+	if q.setMemberIdentityStmt != nil {
+		if cerr := q.setMemberIdentityStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setMemberIdentityStmt: %w", cerr)
+		}
+	}
+	if q.setMemberPasswordStmt != nil {
+		if cerr := q.setMemberPasswordStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing setMemberPasswordStmt: %w", cerr)
 		}
 	}
 	if q.setProfileStatusStmt != nil {
@@ -376,14 +1621,59 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing setProfileStatusStmt: %w", cerr)
 		}
 	}
+	if q.settleDeliveryStmt != nil {
+		if cerr := q.settleDeliveryStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing settleDeliveryStmt: %w", cerr)
+		}
+	}
+	if q.signConnectionStmt != nil {
+		if cerr := q.signConnectionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing signConnectionStmt: %w", cerr)
+		}
+	}
+	if q.signGrantedStmt != nil {
+		if cerr := q.signGrantedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing signGrantedStmt: %w", cerr)
+		}
+	}
+	if q.signInStmt != nil {
+		if cerr := q.signInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing signInStmt: %w", cerr)
+		}
+	}
+	if q.signInsStmt != nil {
+		if cerr := q.signInsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing signInsStmt: %w", cerr)
+		}
+	}
+	if q.spillingNodesStmt != nil {
+		if cerr := q.spillingNodesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing spillingNodesStmt: %w", cerr)
+		}
+	}
 	if q.strayStmt != nil {
 		if cerr := q.strayStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing strayStmt: %w", cerr)
 		}
 	}
-	if q.takeLeaseStmt != nil {
-		if cerr := q.takeLeaseStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing takeLeaseStmt: %w", cerr)
+	if q.takeConnectorTokenStmt != nil {
+		if cerr := q.takeConnectorTokenStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing takeConnectorTokenStmt: %w", cerr)
+		}
+	}
+	if q.talliesStmt != nil {
+		if cerr := q.talliesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing talliesStmt: %w", cerr)
+		}
+	}
+	if q.tellSecretStmt != nil {
+		if cerr := q.tellSecretStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tellSecretStmt: %w", cerr)
+		}
+	}
+	if q.tellWebhookStmt != nil {
+		if cerr := q.tellWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tellWebhookStmt: %w", cerr)
 		}
 	}
 	if q.touchConnectionStmt != nil {
@@ -391,14 +1681,89 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing touchConnectionStmt: %w", cerr)
 		}
 	}
+	if q.touchConnectorStmt != nil {
+		if cerr := q.touchConnectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing touchConnectorStmt: %w", cerr)
+		}
+	}
+	if q.touchConnectorAgentStmt != nil {
+		if cerr := q.touchConnectorAgentStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing touchConnectorAgentStmt: %w", cerr)
+		}
+	}
 	if q.touchKeyStmt != nil {
 		if cerr := q.touchKeyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing touchKeyStmt: %w", cerr)
 		}
 	}
+	if q.transcriptStmt != nil {
+		if cerr := q.transcriptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing transcriptStmt: %w", cerr)
+		}
+	}
+	if q.transcriptOfSessionStmt != nil {
+		if cerr := q.transcriptOfSessionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing transcriptOfSessionStmt: %w", cerr)
+		}
+	}
+	if q.transcriptsOfConnectionStmt != nil {
+		if cerr := q.transcriptsOfConnectionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing transcriptsOfConnectionStmt: %w", cerr)
+		}
+	}
+	if q.transcriptsOfProfileStmt != nil {
+		if cerr := q.transcriptsOfProfileStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing transcriptsOfProfileStmt: %w", cerr)
+		}
+	}
 	if q.trimCredentialsStmt != nil {
 		if cerr := q.trimCredentialsStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing trimCredentialsStmt: %w", cerr)
+		}
+	}
+	if q.trimFailedAuthorizationsStmt != nil {
+		if cerr := q.trimFailedAuthorizationsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing trimFailedAuthorizationsStmt: %w", cerr)
+		}
+	}
+	if q.trimRefreshesStmt != nil {
+		if cerr := q.trimRefreshesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing trimRefreshesStmt: %w", cerr)
+		}
+	}
+	if q.trimTranscriptsStmt != nil {
+		if cerr := q.trimTranscriptsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing trimTranscriptsStmt: %w", cerr)
+		}
+	}
+	if q.trimTrialsStmt != nil {
+		if cerr := q.trimTrialsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing trimTrialsStmt: %w", cerr)
+		}
+	}
+	if q.tunnelsStmt != nil {
+		if cerr := q.tunnelsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing tunnelsStmt: %w", cerr)
+		}
+	}
+	if q.turnMetaStmt != nil {
+		if cerr := q.turnMetaStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing turnMetaStmt: %w", cerr)
+		}
+	}
+	if q.unplannedConnectionsStmt != nil {
+		if cerr := q.unplannedConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing unplannedConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.unsignedConnectionsStmt != nil {
+		if cerr := q.unsignedConnectionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing unsignedConnectionsStmt: %w", cerr)
+		}
+	}
+	if q.untellWebhookStmt != nil {
+		if cerr := q.untellWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing untellWebhookStmt: %w", cerr)
 		}
 	}
 	if q.updateAssistantStmt != nil {
@@ -411,6 +1776,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing updateConnectionStmt: %w", cerr)
 		}
 	}
+	if q.updateConnectorStmt != nil {
+		if cerr := q.updateConnectorStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing updateConnectorStmt: %w", cerr)
+		}
+	}
+	if q.updateMemberStmt != nil {
+		if cerr := q.updateMemberStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing updateMemberStmt: %w", cerr)
+		}
+	}
 	if q.updateProfileStmt != nil {
 		if cerr := q.updateProfileStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing updateProfileStmt: %w", cerr)
@@ -419,6 +1794,71 @@ func (q *Queries) Close() error {
 	if q.updateSessionStmt != nil {
 		if cerr := q.updateSessionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing updateSessionStmt: %w", cerr)
+		}
+	}
+	if q.updateSignInStmt != nil {
+		if cerr := q.updateSignInStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing updateSignInStmt: %w", cerr)
+		}
+	}
+	if q.updateTranscriptStmt != nil {
+		if cerr := q.updateTranscriptStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing updateTranscriptStmt: %w", cerr)
+		}
+	}
+	if q.updateWebhookStmt != nil {
+		if cerr := q.updateWebhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing updateWebhookStmt: %w", cerr)
+		}
+	}
+	if q.useMemberLinkStmt != nil {
+		if cerr := q.useMemberLinkStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing useMemberLinkStmt: %w", cerr)
+		}
+	}
+	if q.variableStmt != nil {
+		if cerr := q.variableStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing variableStmt: %w", cerr)
+		}
+	}
+	if q.variablesStmt != nil {
+		if cerr := q.variablesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing variablesStmt: %w", cerr)
+		}
+	}
+	if q.variablesForStmt != nil {
+		if cerr := q.variablesForStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing variablesForStmt: %w", cerr)
+		}
+	}
+	if q.waitingDeliveriesStmt != nil {
+		if cerr := q.waitingDeliveriesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing waitingDeliveriesStmt: %w", cerr)
+		}
+	}
+	if q.warnConnectionStmt != nil {
+		if cerr := q.warnConnectionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing warnConnectionStmt: %w", cerr)
+		}
+	}
+	if q.webhookStmt != nil {
+		if cerr := q.webhookStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing webhookStmt: %w", cerr)
+		}
+	}
+	if q.webhookFailedStmt != nil {
+		if cerr := q.webhookFailedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing webhookFailedStmt: %w", cerr)
+		}
+	}
+	if q.webhookWorksStmt != nil {
+		if cerr := q.webhookWorksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing webhookWorksStmt: %w", cerr)
+		}
+	}
+	if q.webhooksStmt != nil {
+		if cerr := q.webhooksStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing webhooksStmt: %w", cerr)
 		}
 	}
 	return err
@@ -458,111 +1898,471 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                       DBTX
-	tx                       *sql.Tx
-	assistantStmt            *sql.Stmt
-	assistantsStmt           *sql.Stmt
-	auditStmt                *sql.Stmt
-	connectionStmt           *sql.Stmt
-	connectionOfAccountStmt  *sql.Stmt
-	connectionsStmt          *sql.Stmt
-	connectionsOfStmt        *sql.Stmt
-	countKeysStmt            *sql.Stmt
-	credentialStmt           *sql.Stmt
-	deleteProfileStmt        *sql.Stmt
-	deleteSessionsStmt       *sql.Stmt
-	eraseCredentialsStmt     *sql.Stmt
-	eventsStmt               *sql.Stmt
-	insertAssistantStmt      *sql.Stmt
-	insertAuditStmt          *sql.Stmt
-	insertConnectionStmt     *sql.Stmt
-	insertCredentialStmt     *sql.Stmt
-	insertEventStmt          *sql.Stmt
-	insertKeyStmt            *sql.Stmt
-	insertMetaStmt           *sql.Stmt
-	insertProfileStmt        *sql.Stmt
-	insertSessionStmt        *sql.Stmt
-	keyStmt                  *sql.Stmt
-	keyByHashStmt            *sql.Stmt
-	keysStmt                 *sql.Stmt
-	metaStmt                 *sql.Stmt
-	movePointerStmt          *sql.Stmt
-	overdueSessionsStmt      *sql.Stmt
-	profileStmt              *sql.Stmt
-	profileByIDStmt          *sql.Stmt
-	profileVersionStmt       *sql.Stmt
-	profilesStmt             *sql.Stmt
-	releaseLeaseStmt         *sql.Stmt
-	revokeConnectionStmt     *sql.Stmt
-	revokeKeyStmt            *sql.Stmt
-	sessionStmt              *sql.Stmt
-	sessionByLinkStmt        *sql.Stmt
-	sessionByStateStmt       *sql.Stmt
-	setDefaultConnectionStmt *sql.Stmt
-	setProfileStatusStmt     *sql.Stmt
-	strayStmt                *sql.Stmt
-	takeLeaseStmt            *sql.Stmt
-	touchConnectionStmt      *sql.Stmt
-	touchKeyStmt             *sql.Stmt
-	trimCredentialsStmt      *sql.Stmt
-	updateAssistantStmt      *sql.Stmt
-	updateConnectionStmt     *sql.Stmt
-	updateProfileStmt        *sql.Stmt
-	updateSessionStmt        *sql.Stmt
+	db                             DBTX
+	tx                             *sql.Tx
+	addTallyStmt                   *sql.Stmt
+	addTrafficStmt                 *sql.Stmt
+	allConnectorAgentsStmt         *sql.Stmt
+	allConnectorsStmt              *sql.Stmt
+	assistantStmt                  *sql.Stmt
+	assistantsStmt                 *sql.Stmt
+	auditStmt                      *sql.Stmt
+	auditBeforeStmt                *sql.Stmt
+	auditNodesStmt                 *sql.Stmt
+	auditOfStmt                    *sql.Stmt
+	auditRangeStmt                 *sql.Stmt
+	claimRevocationStmt            *sql.Stmt
+	claimedConnectionsStmt         *sql.Stmt
+	connectionStmt                 *sql.Stmt
+	connectionOfAccountStmt        *sql.Stmt
+	connectionsStmt                *sql.Stmt
+	connectionsOfStmt              *sql.Stmt
+	connectionsOwnedStmt           *sql.Stmt
+	connectorStmt                  *sql.Stmt
+	connectorAgentStmt             *sql.Stmt
+	connectorAgentsStmt            *sql.Stmt
+	connectorTrafficStmt           *sql.Stmt
+	connectorsStmt                 *sql.Stmt
+	countAuditStmt                 *sql.Stmt
+	countConnectionsStmt           *sql.Stmt
+	countDueStmt                   *sql.Stmt
+	countKeysStmt                  *sql.Stmt
+	countLinksStmt                 *sql.Stmt
+	countMembersStmt               *sql.Stmt
+	countTunnelsStmt               *sql.Stmt
+	countVariablesStmt             *sql.Stmt
+	countWebhooksStmt              *sql.Stmt
+	credentialStmt                 *sql.Stmt
+	deadTunnelsStmt                *sql.Stmt
+	deleteAuditRangeStmt           *sql.Stmt
+	deleteConnectorStmt            *sql.Stmt
+	deleteConnectorAgentsStmt      *sql.Stmt
+	deleteConnectorTokensStmt      *sql.Stmt
+	deleteConnectorTrafficStmt     *sql.Stmt
+	deleteConnectorTunnelsStmt     *sql.Stmt
+	deleteDeliveriesStmt           *sql.Stmt
+	deleteEndedConnectorTokensStmt *sql.Stmt
+	deleteMemberStmt               *sql.Stmt
+	deleteMemberLinksStmt          *sql.Stmt
+	deleteNodeStmt                 *sql.Stmt
+	deleteOldTrafficStmt           *sql.Stmt
+	deleteProfileStmt              *sql.Stmt
+	deleteRevocationStmt           *sql.Stmt
+	deleteSessionsStmt             *sql.Stmt
+	deleteSignInStmt               *sql.Stmt
+	deleteTranscriptsStmt          *sql.Stmt
+	deleteTunnelStmt               *sql.Stmt
+	deleteUserSessionsStmt         *sql.Stmt
+	deleteUserVariablesStmt        *sql.Stmt
+	deleteVariableStmt             *sql.Stmt
+	deleteWebhookStmt              *sql.Stmt
+	deletedProfileStmt             *sql.Stmt
+	deletedProfilesStmt            *sql.Stmt
+	deliveriesStmt                 *sql.Stmt
+	deliveryStmt                   *sql.Stmt
+	disableWebhookStmt             *sql.Stmt
+	dropLogoStmt                   *sql.Stmt
+	dueGrantsStmt                  *sql.Stmt
+	dueRevocationsStmt             *sql.Stmt
+	dueWebhooksStmt                *sql.Stmt
+	enabledWebhooksStmt            *sql.Stmt
+	endDeletedProfileStmt          *sql.Stmt
+	endDeliveriesStmt              *sql.Stmt
+	endSignInStmt                  *sql.Stmt
+	endSignInsStmt                 *sql.Stmt
+	eraseCredentialsStmt           *sql.Stmt
+	eventStmt                      *sql.Stmt
+	eventsStmt                     *sql.Stmt
+	eventsBetweenStmt              *sql.Stmt
+	failedAuthorizationsStmt       *sql.Stmt
+	failedEventsStmt               *sql.Stmt
+	forgetDeliveriesStmt           *sql.Stmt
+	forgetEndedConnectionsStmt     *sql.Stmt
+	forgetEndedCredentialsStmt     *sql.Stmt
+	forgetLinkStmt                 *sql.Stmt
+	forgetMemberLinksStmt          *sql.Stmt
+	forgetNodesStmt                *sql.Stmt
+	forgetProfileStmt              *sql.Stmt
+	forgetRevocationOutcomesStmt   *sql.Stmt
+	forgetSessionOutcomesStmt      *sql.Stmt
+	forgetSessionsOfStmt           *sql.Stmt
+	forgetSignInsStmt              *sql.Stmt
+	forgetTalliesStmt              *sql.Stmt
+	forgetTranscriptsOfStmt        *sql.Stmt
+	forgetVariablesStmt            *sql.Stmt
+	generationsStmt                *sql.Stmt
+	hasConnectionsStmt             *sql.Stmt
+	hasRevocationsStmt             *sql.Stmt
+	hasWaitingEventsStmt           *sql.Stmt
+	hastenDeliveryStmt             *sql.Stmt
+	insertAssistantStmt            *sql.Stmt
+	insertConnectionStmt           *sql.Stmt
+	insertConnectorStmt            *sql.Stmt
+	insertConnectorAgentStmt       *sql.Stmt
+	insertConnectorTokenStmt       *sql.Stmt
+	insertCredentialStmt           *sql.Stmt
+	insertDeliveryStmt             *sql.Stmt
+	insertEventStmt                *sql.Stmt
+	insertKeyStmt                  *sql.Stmt
+	insertLinkStmt                 *sql.Stmt
+	insertMemberStmt               *sql.Stmt
+	insertMemberLinkStmt           *sql.Stmt
+	insertMetaStmt                 *sql.Stmt
+	insertProfileStmt              *sql.Stmt
+	insertRevocationStmt           *sql.Stmt
+	insertRevocationOutcomeStmt    *sql.Stmt
+	insertSessionStmt              *sql.Stmt
+	insertSignInStmt               *sql.Stmt
+	insertTranscriptStmt           *sql.Stmt
+	insertTunnelStmt               *sql.Stmt
+	insertWebhookStmt              *sql.Stmt
+	keptProfileStmt                *sql.Stmt
+	keyStmt                        *sql.Stmt
+	keyByHashStmt                  *sql.Stmt
+	keysStmt                       *sql.Stmt
+	lastTakenStmt                  *sql.Stmt
+	lastUseStmt                    *sql.Stmt
+	latestConnectionsStmt          *sql.Stmt
+	linkHeadsStmt                  *sql.Stmt
+	linksStmt                      *sql.Stmt
+	linksSinceStmt                 *sql.Stmt
+	liveProfilesStmt               *sql.Stmt
+	lockOwnersStmt                 *sql.Stmt
+	logoStmt                       *sql.Stmt
+	markStrayStmt                  *sql.Stmt
+	memberStmt                     *sql.Stmt
+	memberByEmailStmt              *sql.Stmt
+	memberBySubjectStmt            *sql.Stmt
+	memberLinkStmt                 *sql.Stmt
+	memberSignedInStmt             *sql.Stmt
+	membersStmt                    *sql.Stmt
+	metaStmt                       *sql.Stmt
+	newestGenerationStmt           *sql.Stmt
+	nodesStmt                      *sql.Stmt
+	nodesWithoutStmt               *sql.Stmt
+	oldestLinksStmt                *sql.Stmt
+	openTrialsStmt                 *sql.Stmt
+	otherLinkStmt                  *sql.Stmt
+	overdueProfilesStmt            *sql.Stmt
+	overdueSessionsStmt            *sql.Stmt
+	planConnectionStmt             *sql.Stmt
+	postponeRevocationStmt         *sql.Stmt
+	probeProfileStmt               *sql.Stmt
+	profileStmt                    *sql.Stmt
+	profileByIDStmt                *sql.Stmt
+	profileConnectionsStmt         *sql.Stmt
+	profileLinksStmt               *sql.Stmt
+	profileProbesStmt              *sql.Stmt
+	profileUsersStmt               *sql.Stmt
+	profileVersionStmt             *sql.Stmt
+	profilesStmt                   *sql.Stmt
+	profilesOfSubjectStmt          *sql.Stmt
+	profilesThroughStmt            *sql.Stmt
+	putMetaStmt                    *sql.Stmt
+	putVariableStmt                *sql.Stmt
+	restoreConnectionStmt          *sql.Stmt
+	restoreProfileStmt             *sql.Stmt
+	revocationOutcomesStmt         *sql.Stmt
+	revocationsOfStmt              *sql.Stmt
+	revokeConnectionStmt           *sql.Stmt
+	revokeConnectorAgentStmt       *sql.Stmt
+	revokeKeyStmt                  *sql.Stmt
+	saveLogoStmt                   *sql.Stmt
+	secretToldStmt                 *sql.Stmt
+	seeConnectorStmt               *sql.Stmt
+	seeConnectorAgentStmt          *sql.Stmt
+	seeNodeStmt                    *sql.Stmt
+	sessionStmt                    *sql.Stmt
+	sessionByLinkStmt              *sql.Stmt
+	sessionByStateStmt             *sql.Stmt
+	sessionsHoldingStmt            *sql.Stmt
+	sessionsUnderWayStmt           *sql.Stmt
+	setDefaultConnectionStmt       *sql.Stmt
+	setMemberIdentityStmt          *sql.Stmt
+	setMemberPasswordStmt          *sql.Stmt
+	setProfileStatusStmt           *sql.Stmt
+	settleDeliveryStmt             *sql.Stmt
+	signConnectionStmt             *sql.Stmt
+	signGrantedStmt                *sql.Stmt
+	signInStmt                     *sql.Stmt
+	signInsStmt                    *sql.Stmt
+	spillingNodesStmt              *sql.Stmt
+	strayStmt                      *sql.Stmt
+	takeConnectorTokenStmt         *sql.Stmt
+	talliesStmt                    *sql.Stmt
+	tellSecretStmt                 *sql.Stmt
+	tellWebhookStmt                *sql.Stmt
+	touchConnectionStmt            *sql.Stmt
+	touchConnectorStmt             *sql.Stmt
+	touchConnectorAgentStmt        *sql.Stmt
+	touchKeyStmt                   *sql.Stmt
+	transcriptStmt                 *sql.Stmt
+	transcriptOfSessionStmt        *sql.Stmt
+	transcriptsOfConnectionStmt    *sql.Stmt
+	transcriptsOfProfileStmt       *sql.Stmt
+	trimCredentialsStmt            *sql.Stmt
+	trimFailedAuthorizationsStmt   *sql.Stmt
+	trimRefreshesStmt              *sql.Stmt
+	trimTranscriptsStmt            *sql.Stmt
+	trimTrialsStmt                 *sql.Stmt
+	tunnelsStmt                    *sql.Stmt
+	turnMetaStmt                   *sql.Stmt
+	unplannedConnectionsStmt       *sql.Stmt
+	unsignedConnectionsStmt        *sql.Stmt
+	untellWebhookStmt              *sql.Stmt
+	updateAssistantStmt            *sql.Stmt
+	updateConnectionStmt           *sql.Stmt
+	updateConnectorStmt            *sql.Stmt
+	updateMemberStmt               *sql.Stmt
+	updateProfileStmt              *sql.Stmt
+	updateSessionStmt              *sql.Stmt
+	updateSignInStmt               *sql.Stmt
+	updateTranscriptStmt           *sql.Stmt
+	updateWebhookStmt              *sql.Stmt
+	useMemberLinkStmt              *sql.Stmt
+	variableStmt                   *sql.Stmt
+	variablesStmt                  *sql.Stmt
+	variablesForStmt               *sql.Stmt
+	waitingDeliveriesStmt          *sql.Stmt
+	warnConnectionStmt             *sql.Stmt
+	webhookStmt                    *sql.Stmt
+	webhookFailedStmt              *sql.Stmt
+	webhookWorksStmt               *sql.Stmt
+	webhooksStmt                   *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                       tx,
-		tx:                       tx,
-		assistantStmt:            q.assistantStmt,
-		assistantsStmt:           q.assistantsStmt,
-		auditStmt:                q.auditStmt,
-		connectionStmt:           q.connectionStmt,
-		connectionOfAccountStmt:  q.connectionOfAccountStmt,
-		connectionsStmt:          q.connectionsStmt,
-		connectionsOfStmt:        q.connectionsOfStmt,
-		countKeysStmt:            q.countKeysStmt,
-		credentialStmt:           q.credentialStmt,
-		deleteProfileStmt:        q.deleteProfileStmt,
-		deleteSessionsStmt:       q.deleteSessionsStmt,
-		eraseCredentialsStmt:     q.eraseCredentialsStmt,
-		eventsStmt:               q.eventsStmt,
-		insertAssistantStmt:      q.insertAssistantStmt,
-		insertAuditStmt:          q.insertAuditStmt,
-		insertConnectionStmt:     q.insertConnectionStmt,
-		insertCredentialStmt:     q.insertCredentialStmt,
-		insertEventStmt:          q.insertEventStmt,
-		insertKeyStmt:            q.insertKeyStmt,
-		insertMetaStmt:           q.insertMetaStmt,
-		insertProfileStmt:        q.insertProfileStmt,
-		insertSessionStmt:        q.insertSessionStmt,
-		keyStmt:                  q.keyStmt,
-		keyByHashStmt:            q.keyByHashStmt,
-		keysStmt:                 q.keysStmt,
-		metaStmt:                 q.metaStmt,
-		movePointerStmt:          q.movePointerStmt,
-		overdueSessionsStmt:      q.overdueSessionsStmt,
-		profileStmt:              q.profileStmt,
-		profileByIDStmt:          q.profileByIDStmt,
-		profileVersionStmt:       q.profileVersionStmt,
-		profilesStmt:             q.profilesStmt,
-		releaseLeaseStmt:         q.releaseLeaseStmt,
-		revokeConnectionStmt:     q.revokeConnectionStmt,
-		revokeKeyStmt:            q.revokeKeyStmt,
-		sessionStmt:              q.sessionStmt,
-		sessionByLinkStmt:        q.sessionByLinkStmt,
-		sessionByStateStmt:       q.sessionByStateStmt,
-		setDefaultConnectionStmt: q.setDefaultConnectionStmt,
-		setProfileStatusStmt:     q.setProfileStatusStmt,
-		strayStmt:                q.strayStmt,
-		takeLeaseStmt:            q.takeLeaseStmt,
-		touchConnectionStmt:      q.touchConnectionStmt,
-		touchKeyStmt:             q.touchKeyStmt,
-		trimCredentialsStmt:      q.trimCredentialsStmt,
-		updateAssistantStmt:      q.updateAssistantStmt,
-		updateConnectionStmt:     q.updateConnectionStmt,
-		updateProfileStmt:        q.updateProfileStmt,
-		updateSessionStmt:        q.updateSessionStmt,
+		db:                             tx,
+		tx:                             tx,
+		addTallyStmt:                   q.addTallyStmt,
+		addTrafficStmt:                 q.addTrafficStmt,
+		allConnectorAgentsStmt:         q.allConnectorAgentsStmt,
+		allConnectorsStmt:              q.allConnectorsStmt,
+		assistantStmt:                  q.assistantStmt,
+		assistantsStmt:                 q.assistantsStmt,
+		auditStmt:                      q.auditStmt,
+		auditBeforeStmt:                q.auditBeforeStmt,
+		auditNodesStmt:                 q.auditNodesStmt,
+		auditOfStmt:                    q.auditOfStmt,
+		auditRangeStmt:                 q.auditRangeStmt,
+		claimRevocationStmt:            q.claimRevocationStmt,
+		claimedConnectionsStmt:         q.claimedConnectionsStmt,
+		connectionStmt:                 q.connectionStmt,
+		connectionOfAccountStmt:        q.connectionOfAccountStmt,
+		connectionsStmt:                q.connectionsStmt,
+		connectionsOfStmt:              q.connectionsOfStmt,
+		connectionsOwnedStmt:           q.connectionsOwnedStmt,
+		connectorStmt:                  q.connectorStmt,
+		connectorAgentStmt:             q.connectorAgentStmt,
+		connectorAgentsStmt:            q.connectorAgentsStmt,
+		connectorTrafficStmt:           q.connectorTrafficStmt,
+		connectorsStmt:                 q.connectorsStmt,
+		countAuditStmt:                 q.countAuditStmt,
+		countConnectionsStmt:           q.countConnectionsStmt,
+		countDueStmt:                   q.countDueStmt,
+		countKeysStmt:                  q.countKeysStmt,
+		countLinksStmt:                 q.countLinksStmt,
+		countMembersStmt:               q.countMembersStmt,
+		countTunnelsStmt:               q.countTunnelsStmt,
+		countVariablesStmt:             q.countVariablesStmt,
+		countWebhooksStmt:              q.countWebhooksStmt,
+		credentialStmt:                 q.credentialStmt,
+		deadTunnelsStmt:                q.deadTunnelsStmt,
+		deleteAuditRangeStmt:           q.deleteAuditRangeStmt,
+		deleteConnectorStmt:            q.deleteConnectorStmt,
+		deleteConnectorAgentsStmt:      q.deleteConnectorAgentsStmt,
+		deleteConnectorTokensStmt:      q.deleteConnectorTokensStmt,
+		deleteConnectorTrafficStmt:     q.deleteConnectorTrafficStmt,
+		deleteConnectorTunnelsStmt:     q.deleteConnectorTunnelsStmt,
+		deleteDeliveriesStmt:           q.deleteDeliveriesStmt,
+		deleteEndedConnectorTokensStmt: q.deleteEndedConnectorTokensStmt,
+		deleteMemberStmt:               q.deleteMemberStmt,
+		deleteMemberLinksStmt:          q.deleteMemberLinksStmt,
+		deleteNodeStmt:                 q.deleteNodeStmt,
+		deleteOldTrafficStmt:           q.deleteOldTrafficStmt,
+		deleteProfileStmt:              q.deleteProfileStmt,
+		deleteRevocationStmt:           q.deleteRevocationStmt,
+		deleteSessionsStmt:             q.deleteSessionsStmt,
+		deleteSignInStmt:               q.deleteSignInStmt,
+		deleteTranscriptsStmt:          q.deleteTranscriptsStmt,
+		deleteTunnelStmt:               q.deleteTunnelStmt,
+		deleteUserSessionsStmt:         q.deleteUserSessionsStmt,
+		deleteUserVariablesStmt:        q.deleteUserVariablesStmt,
+		deleteVariableStmt:             q.deleteVariableStmt,
+		deleteWebhookStmt:              q.deleteWebhookStmt,
+		deletedProfileStmt:             q.deletedProfileStmt,
+		deletedProfilesStmt:            q.deletedProfilesStmt,
+		deliveriesStmt:                 q.deliveriesStmt,
+		deliveryStmt:                   q.deliveryStmt,
+		disableWebhookStmt:             q.disableWebhookStmt,
+		dropLogoStmt:                   q.dropLogoStmt,
+		dueGrantsStmt:                  q.dueGrantsStmt,
+		dueRevocationsStmt:             q.dueRevocationsStmt,
+		dueWebhooksStmt:                q.dueWebhooksStmt,
+		enabledWebhooksStmt:            q.enabledWebhooksStmt,
+		endDeletedProfileStmt:          q.endDeletedProfileStmt,
+		endDeliveriesStmt:              q.endDeliveriesStmt,
+		endSignInStmt:                  q.endSignInStmt,
+		endSignInsStmt:                 q.endSignInsStmt,
+		eraseCredentialsStmt:           q.eraseCredentialsStmt,
+		eventStmt:                      q.eventStmt,
+		eventsStmt:                     q.eventsStmt,
+		eventsBetweenStmt:              q.eventsBetweenStmt,
+		failedAuthorizationsStmt:       q.failedAuthorizationsStmt,
+		failedEventsStmt:               q.failedEventsStmt,
+		forgetDeliveriesStmt:           q.forgetDeliveriesStmt,
+		forgetEndedConnectionsStmt:     q.forgetEndedConnectionsStmt,
+		forgetEndedCredentialsStmt:     q.forgetEndedCredentialsStmt,
+		forgetLinkStmt:                 q.forgetLinkStmt,
+		forgetMemberLinksStmt:          q.forgetMemberLinksStmt,
+		forgetNodesStmt:                q.forgetNodesStmt,
+		forgetProfileStmt:              q.forgetProfileStmt,
+		forgetRevocationOutcomesStmt:   q.forgetRevocationOutcomesStmt,
+		forgetSessionOutcomesStmt:      q.forgetSessionOutcomesStmt,
+		forgetSessionsOfStmt:           q.forgetSessionsOfStmt,
+		forgetSignInsStmt:              q.forgetSignInsStmt,
+		forgetTalliesStmt:              q.forgetTalliesStmt,
+		forgetTranscriptsOfStmt:        q.forgetTranscriptsOfStmt,
+		forgetVariablesStmt:            q.forgetVariablesStmt,
+		generationsStmt:                q.generationsStmt,
+		hasConnectionsStmt:             q.hasConnectionsStmt,
+		hasRevocationsStmt:             q.hasRevocationsStmt,
+		hasWaitingEventsStmt:           q.hasWaitingEventsStmt,
+		hastenDeliveryStmt:             q.hastenDeliveryStmt,
+		insertAssistantStmt:            q.insertAssistantStmt,
+		insertConnectionStmt:           q.insertConnectionStmt,
+		insertConnectorStmt:            q.insertConnectorStmt,
+		insertConnectorAgentStmt:       q.insertConnectorAgentStmt,
+		insertConnectorTokenStmt:       q.insertConnectorTokenStmt,
+		insertCredentialStmt:           q.insertCredentialStmt,
+		insertDeliveryStmt:             q.insertDeliveryStmt,
+		insertEventStmt:                q.insertEventStmt,
+		insertKeyStmt:                  q.insertKeyStmt,
+		insertLinkStmt:                 q.insertLinkStmt,
+		insertMemberStmt:               q.insertMemberStmt,
+		insertMemberLinkStmt:           q.insertMemberLinkStmt,
+		insertMetaStmt:                 q.insertMetaStmt,
+		insertProfileStmt:              q.insertProfileStmt,
+		insertRevocationStmt:           q.insertRevocationStmt,
+		insertRevocationOutcomeStmt:    q.insertRevocationOutcomeStmt,
+		insertSessionStmt:              q.insertSessionStmt,
+		insertSignInStmt:               q.insertSignInStmt,
+		insertTranscriptStmt:           q.insertTranscriptStmt,
+		insertTunnelStmt:               q.insertTunnelStmt,
+		insertWebhookStmt:              q.insertWebhookStmt,
+		keptProfileStmt:                q.keptProfileStmt,
+		keyStmt:                        q.keyStmt,
+		keyByHashStmt:                  q.keyByHashStmt,
+		keysStmt:                       q.keysStmt,
+		lastTakenStmt:                  q.lastTakenStmt,
+		lastUseStmt:                    q.lastUseStmt,
+		latestConnectionsStmt:          q.latestConnectionsStmt,
+		linkHeadsStmt:                  q.linkHeadsStmt,
+		linksStmt:                      q.linksStmt,
+		linksSinceStmt:                 q.linksSinceStmt,
+		liveProfilesStmt:               q.liveProfilesStmt,
+		lockOwnersStmt:                 q.lockOwnersStmt,
+		logoStmt:                       q.logoStmt,
+		markStrayStmt:                  q.markStrayStmt,
+		memberStmt:                     q.memberStmt,
+		memberByEmailStmt:              q.memberByEmailStmt,
+		memberBySubjectStmt:            q.memberBySubjectStmt,
+		memberLinkStmt:                 q.memberLinkStmt,
+		memberSignedInStmt:             q.memberSignedInStmt,
+		membersStmt:                    q.membersStmt,
+		metaStmt:                       q.metaStmt,
+		newestGenerationStmt:           q.newestGenerationStmt,
+		nodesStmt:                      q.nodesStmt,
+		nodesWithoutStmt:               q.nodesWithoutStmt,
+		oldestLinksStmt:                q.oldestLinksStmt,
+		openTrialsStmt:                 q.openTrialsStmt,
+		otherLinkStmt:                  q.otherLinkStmt,
+		overdueProfilesStmt:            q.overdueProfilesStmt,
+		overdueSessionsStmt:            q.overdueSessionsStmt,
+		planConnectionStmt:             q.planConnectionStmt,
+		postponeRevocationStmt:         q.postponeRevocationStmt,
+		probeProfileStmt:               q.probeProfileStmt,
+		profileStmt:                    q.profileStmt,
+		profileByIDStmt:                q.profileByIDStmt,
+		profileConnectionsStmt:         q.profileConnectionsStmt,
+		profileLinksStmt:               q.profileLinksStmt,
+		profileProbesStmt:              q.profileProbesStmt,
+		profileUsersStmt:               q.profileUsersStmt,
+		profileVersionStmt:             q.profileVersionStmt,
+		profilesStmt:                   q.profilesStmt,
+		profilesOfSubjectStmt:          q.profilesOfSubjectStmt,
+		profilesThroughStmt:            q.profilesThroughStmt,
+		putMetaStmt:                    q.putMetaStmt,
+		putVariableStmt:                q.putVariableStmt,
+		restoreConnectionStmt:          q.restoreConnectionStmt,
+		restoreProfileStmt:             q.restoreProfileStmt,
+		revocationOutcomesStmt:         q.revocationOutcomesStmt,
+		revocationsOfStmt:              q.revocationsOfStmt,
+		revokeConnectionStmt:           q.revokeConnectionStmt,
+		revokeConnectorAgentStmt:       q.revokeConnectorAgentStmt,
+		revokeKeyStmt:                  q.revokeKeyStmt,
+		saveLogoStmt:                   q.saveLogoStmt,
+		secretToldStmt:                 q.secretToldStmt,
+		seeConnectorStmt:               q.seeConnectorStmt,
+		seeConnectorAgentStmt:          q.seeConnectorAgentStmt,
+		seeNodeStmt:                    q.seeNodeStmt,
+		sessionStmt:                    q.sessionStmt,
+		sessionByLinkStmt:              q.sessionByLinkStmt,
+		sessionByStateStmt:             q.sessionByStateStmt,
+		sessionsHoldingStmt:            q.sessionsHoldingStmt,
+		sessionsUnderWayStmt:           q.sessionsUnderWayStmt,
+		setDefaultConnectionStmt:       q.setDefaultConnectionStmt,
+		setMemberIdentityStmt:          q.setMemberIdentityStmt,
+		setMemberPasswordStmt:          q.setMemberPasswordStmt,
+		setProfileStatusStmt:           q.setProfileStatusStmt,
+		settleDeliveryStmt:             q.settleDeliveryStmt,
+		signConnectionStmt:             q.signConnectionStmt,
+		signGrantedStmt:                q.signGrantedStmt,
+		signInStmt:                     q.signInStmt,
+		signInsStmt:                    q.signInsStmt,
+		spillingNodesStmt:              q.spillingNodesStmt,
+		strayStmt:                      q.strayStmt,
+		takeConnectorTokenStmt:         q.takeConnectorTokenStmt,
+		talliesStmt:                    q.talliesStmt,
+		tellSecretStmt:                 q.tellSecretStmt,
+		tellWebhookStmt:                q.tellWebhookStmt,
+		touchConnectionStmt:            q.touchConnectionStmt,
+		touchConnectorStmt:             q.touchConnectorStmt,
+		touchConnectorAgentStmt:        q.touchConnectorAgentStmt,
+		touchKeyStmt:                   q.touchKeyStmt,
+		transcriptStmt:                 q.transcriptStmt,
+		transcriptOfSessionStmt:        q.transcriptOfSessionStmt,
+		transcriptsOfConnectionStmt:    q.transcriptsOfConnectionStmt,
+		transcriptsOfProfileStmt:       q.transcriptsOfProfileStmt,
+		trimCredentialsStmt:            q.trimCredentialsStmt,
+		trimFailedAuthorizationsStmt:   q.trimFailedAuthorizationsStmt,
+		trimRefreshesStmt:              q.trimRefreshesStmt,
+		trimTranscriptsStmt:            q.trimTranscriptsStmt,
+		trimTrialsStmt:                 q.trimTrialsStmt,
+		tunnelsStmt:                    q.tunnelsStmt,
+		turnMetaStmt:                   q.turnMetaStmt,
+		unplannedConnectionsStmt:       q.unplannedConnectionsStmt,
+		unsignedConnectionsStmt:        q.unsignedConnectionsStmt,
+		untellWebhookStmt:              q.untellWebhookStmt,
+		updateAssistantStmt:            q.updateAssistantStmt,
+		updateConnectionStmt:           q.updateConnectionStmt,
+		updateConnectorStmt:            q.updateConnectorStmt,
+		updateMemberStmt:               q.updateMemberStmt,
+		updateProfileStmt:              q.updateProfileStmt,
+		updateSessionStmt:              q.updateSessionStmt,
+		updateSignInStmt:               q.updateSignInStmt,
+		updateTranscriptStmt:           q.updateTranscriptStmt,
+		updateWebhookStmt:              q.updateWebhookStmt,
+		useMemberLinkStmt:              q.useMemberLinkStmt,
+		variableStmt:                   q.variableStmt,
+		variablesStmt:                  q.variablesStmt,
+		variablesForStmt:               q.variablesForStmt,
+		waitingDeliveriesStmt:          q.waitingDeliveriesStmt,
+		warnConnectionStmt:             q.warnConnectionStmt,
+		webhookStmt:                    q.webhookStmt,
+		webhookFailedStmt:              q.webhookFailedStmt,
+		webhookWorksStmt:               q.webhookWorksStmt,
+		webhooksStmt:                   q.webhooksStmt,
 	}
 }

@@ -26,6 +26,28 @@ type Audit struct {
 	Count     int64
 }
 
+type AuditLink struct {
+	Chain     string
+	Link      int64
+	At        int64
+	Lines     string
+	Count     int64
+	Digest    []byte
+	After     string
+	Hash      []byte
+	Forgotten int64
+	Mac       []byte
+}
+
+type Change struct {
+	Txid   int64
+	Node   string
+	Seq    int64
+	Noun   string
+	Object string
+	Holder string
+}
+
 type ConnectSession struct {
 	ID              string
 	Assistant       string
@@ -54,39 +76,87 @@ type ConnectSession struct {
 	RedirectedAt    int64
 	ReturnedAt      int64
 	EndedAt         int64
+	Trial           string
 }
 
 type Connection struct {
-	ID            string
-	Assistant     string
-	Profile       string
-	EndUser       string
-	Tenant        string
-	Subject       string
-	Label         string
-	Status        string
-	Reason        string
-	IsDefault     int64
-	ScopesGranted string
-	ScopesMissing string
-	SealedInputs  []byte
-	Generation    int64
-	Fence         int64
-	ExpiresAt     int64
-	ObtainedAt    int64
-	Refreshable   int64
-	Rotates       string
-	LeaseOwner    string
-	LeaseFence    int64
-	LeaseUntil    int64
-	IntentAt      int64
-	IntentBefore  int64
-	NextAttemptAt int64
-	Failures      int64
-	Version       int64
-	CreatedAt     int64
-	UpdatedAt     int64
-	LastUsedAt    int64
+	ID               string
+	Assistant        string
+	Profile          string
+	EndUser          string
+	Tenant           string
+	Subject          string
+	Label            string
+	Status           string
+	Reason           string
+	IsDefault        int64
+	ScopesGranted    string
+	ScopesMissing    string
+	SealedInputs     []byte
+	Generation       int64
+	Fence            int64
+	ExpiresAt        int64
+	ObtainedAt       int64
+	Refreshable      int64
+	Rotates          string
+	LeaseOwner       string
+	LeaseFence       int64
+	LeaseUntil       int64
+	IntentAt         int64
+	IntentBefore     int64
+	NextAttemptAt    int64
+	Failures         int64
+	Version          int64
+	CreatedAt        int64
+	UpdatedAt        int64
+	LastUsedAt       int64
+	RefreshAt        int64
+	Lane             int64
+	GrantedAt        int64
+	WarnedAt         int64
+	SignedGeneration int64
+	SignedFence      int64
+	Signature        []byte
+}
+
+type Connector struct {
+	ID        string
+	Name      string
+	Enabled   int64
+	Version   int64
+	CreatedAt int64
+	UpdatedAt int64
+	SeenAt    int64
+}
+
+type ConnectorAgent struct {
+	ID        string
+	Connector string
+	PublicKey []byte
+	Hostname  string
+	Version   string
+	System    string
+	Address   string
+	Published string
+	CreatedAt int64
+	SeenAt    int64
+	RevokedAt int64
+}
+
+type ConnectorToken struct {
+	Hash      []byte
+	Connector string
+	CreatedAt int64
+	ExpiresAt int64
+}
+
+type ConnectorTraffic struct {
+	Connector string
+	At        int64
+	Calls     int64
+	Failed    int64
+	BytesIn   int64
+	BytesOut  int64
 }
 
 type Credential struct {
@@ -95,6 +165,27 @@ type Credential struct {
 	Fence      int64
 	Sealed     []byte
 	ObtainedAt int64
+	Origin     string
+	KeptAt     int64
+	Stray      int64
+}
+
+type Delivery struct {
+	ID        string
+	Assistant string
+	Webhook   string
+	Event     string
+	Type      string
+	Status    string
+	Attempts  int64
+	Answer    int64
+	Problem   string
+	Took      int64
+	NextAt    int64
+	Until     int64
+	CreatedAt int64
+	EndedAt   int64
+	Sealed    []byte
 }
 
 type Event struct {
@@ -107,6 +198,7 @@ type Event struct {
 	Detail      string
 	CreatedAt   int64
 	DeliveredAt int64
+	Webhook     string
 }
 
 type Key struct {
@@ -121,21 +213,166 @@ type Key struct {
 	LastUsedAt int64
 }
 
+type Logo struct {
+	Assistant string
+	Name      string
+	Image     []byte
+}
+
+type Member struct {
+	ID         string
+	Email      string
+	Name       string
+	Role       string
+	Password   string
+	Issuer     string
+	Subject    string
+	DisabledAt int64
+	SignedInAt int64
+	Version    int64
+	CreatedAt  int64
+	UpdatedAt  int64
+}
+
+type MemberLink struct {
+	Hash      []byte
+	Member    string
+	Purpose   string
+	CreatedAt int64
+	ExpiresAt int64
+}
+
 type Meta struct {
 	Name  string
 	Value []byte
 }
 
+type Node struct {
+	ID        string
+	Address   string
+	Spills    int64
+	StartedAt int64
+	SeenAt    int64
+	Keyring   int64
+}
+
 type Profile struct {
-	ID         string
+	ID           string
+	Assistant    string
+	Slug         string
+	NameKey      string
+	Status       string
+	Definition   string
+	Sealed       []byte
+	Version      int64
+	CreatedAt    int64
+	UpdatedAt    int64
+	DeletedAt    int64
+	ProbeAt      int64
+	Probes       int64
+	WasSlug      string
+	PurgeAt      int64
+	SecretToldAt int64
+}
+
+type Revocation struct {
+	Connection    string
+	Generation    int64
+	Fence         int64
+	Assistant     string
+	Profile       string
+	Sealed        []byte
+	Tries         int64
+	NextAttemptAt int64
+	CreatedAt     int64
+	GrantAt       int64
+	Host          string
+	Answer        string
+}
+
+type RevocationOutcome struct {
+	Connection string
+	Generation int64
+	Fence      int64
 	Assistant  string
-	Slug       string
-	NameKey    string
+	Profile    string
+	Outcome    string
+	Host       string
+	Answer     string
+	Attempts   int64
+	Detail     string
+	At         int64
+}
+
+type SignIn struct {
+	ID        string
+	Hash      string
+	Member    string
+	Agent     string
+	Address   string
+	Sealed    []byte
+	CreatedAt int64
+	SeenAt    int64
+	ExpiresAt int64
+}
+
+type Tally struct {
+	Assistant string
+	Profile   string
+	Kind      string
+	Hour      int64
+	Count     int64
+}
+
+type Transcript struct {
+	ID         string
+	Kind       string
+	Assistant  string
+	Profile    string
+	Connection string
+	Session    string
+	EndUser    string
+	Actor      string
 	Status     string
-	Definition string
 	Sealed     []byte
 	Version    int64
 	CreatedAt  int64
-	UpdatedAt  int64
-	DeletedAt  int64
+	EndedAt    int64
+}
+
+type Tunnel struct {
+	ID        string
+	Connector string
+	Agent     string
+	Node      string
+	OpenedAt  int64
+}
+
+type Variable struct {
+	ID        string
+	Assistant string
+	Namespace string
+	EndUser   string
+	Name      string
+	Sealed    []byte
+	Secret    int64
+	ExpiresAt int64
+	UpdatedAt int64
+}
+
+type Webhook struct {
+	ID           string
+	Assistant    string
+	Url          string
+	Events       string
+	Sealed       []byte
+	OverlapUntil int64
+	Enabled      int64
+	Reason       string
+	FailingSince int64
+	Failures     int64
+	Told         int64
+	Version      int64
+	CreatedAt    int64
+	UpdatedAt    int64
 }

@@ -1,0 +1,1 @@
+location.replace(document.body.dataset.to + location.hash.slice(location.hash.indexOf("?")));
