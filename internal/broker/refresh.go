@@ -478,8 +478,9 @@ func (b *Broker) failed(ctx context.Context, r *request, err error) error {
 	case unfilled(err): // nothing was sent
 		c.NextAttemptAt, c.Failures = r.c.NextAttemptAt, r.c.Failures
 		return b.release(ctx, r.lease, c, err)
-	case errors.Is(err, errLeaseOver):
-		return b.release(ctx, r.lease, c, unavailable("The refresh could not be sent in time; it is tried again.", c, now, err))
+	case errors.Is(err, errLeaseOver): // nothing was sent either
+		c.NextAttemptAt, c.Failures = r.c.NextAttemptAt, r.c.Failures
+		return b.release(ctx, r.lease, c, &behalf.Error{Code: behalf.CodeUnavailable, Message: "The refresh could not be sent in time; it is tried again.", RetryAfter: time.Second, Err: err})
 	case ambiguous(err):
 		return b.release(ctx, r.lease, c, unavailable("It is not known whether the provider carried out the refresh. "+words(e), c, now, err))
 	}
