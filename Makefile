@@ -47,10 +47,13 @@ e2e: ## Run the end-to-end tests; screenshots are kept below e2e/out
 	mkdir -p e2e/out
 	go test -count=1 -timeout=15m -artifacts -outputdir=e2e/out ./e2e/...
 
+# The tests that look at every page.
+PICTURES := ^(TestScreenshots|TestAnAssistantLooksLikeItselfToPeople|TestEveryPageOfTheJourneyIsFitToBeSeen|TestEveryPageIsFitForEverybody)$$
+
 .PHONY: screenshots
-screenshots: ## Take pictures of every page of the console, below e2e/out
+screenshots: ## Take pictures of every page, of the console and of connecting, below e2e/out
 	mkdir -p e2e/out
-	go test -count=1 -run TestScreenshots -artifacts -outputdir=e2e/out ./e2e/console
+	go test -count=1 -timeout=30m -run '$(PICTURES)' -artifacts -outputdir=e2e/out ./e2e ./e2e/console ./internal/connect
 	@find e2e/out -name '*.png' | wc -l | xargs echo "pictures below e2e/out:"
 
 .PHONY: lint

@@ -199,6 +199,10 @@ func (p *problems) parsed(field, raw string) *expand.URL {
 		return nil
 	}
 	u, err := expand.ParseURL(raw)
+	if wrong := (*expand.SyntaxError)(nil); errors.As(err, &wrong) && wrong.Offset == 0 {
+		p.add(field, "Expected a valid http or https URL, which begins with %s.", wrong.Expected)
+		return nil
+	}
 	if err != nil {
 		p.add(field, "Expected a valid http or https URL: %s", sentence(err))
 		return nil

@@ -19,6 +19,8 @@ func (c Connection) Verdict(p Profile, recorded []Transcript, now time.Time) Ver
 	switch {
 	case c.Status == ConnectionRevoked:
 		return Verdict{true, "This connection was ended.", "The person can connect again.", ByPerson, "revoked", since(c.UpdatedAt)}
+	case !p.DeletedAt.IsZero():
+		return Verdict{true, "Its authorization profile was deleted: no call goes through.", "Restore the profile, or let the person connect by another one.", ByAdministrator, "profile_deleted", since(p.DeletedAt)}
 	case c.Status == ConnectionLapsed:
 		v := Verdict{true, "It has lapsed: " + c.Reason, "The person must authorize again.", ByPerson, "lapsed", since(c.UpdatedAt)}
 		if last != nil && last.Kind == RefreshTranscript {

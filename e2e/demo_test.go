@@ -140,19 +140,11 @@ func TestEveryPageOfTheJourneyIsFitToBeSeen(t *testing.T) {
 	if weight := l.Weight(); weight > 100_000 {
 		t.Errorf("the documentation weighs %d bytes", weight)
 	}
-	for _, options := range looks {
-		l.Appear(options)
+	for _, look := range browser.Looks {
+		l.Appear(look.Options)
 		l.check("the documentation") // far too long for pictures
 		l.Accessible("the documentation")
 	}
-}
-
-// looks are how people see a page.
-var looks = map[string]browser.Options{
-	"wide-light":   {},
-	"wide-dark":    {Dark: true},
-	"narrow-light": {Mobile: true},
-	"narrow-dark":  {Mobile: true, Dark: true},
 }
 
 // askingProfile makes a profile that asks for things, and returns its name.
@@ -202,15 +194,12 @@ func (l *look) steer(switches simulator.Switches) {
 func (l *look) arrive(text, name string) {
 	l.t.Helper()
 	l.WaitText(text)
-	for appearance, options := range looks {
-		l.Appear(options)
-		l.Screenshot(name + "-" + appearance)
-		l.check(name + ", " + appearance)
+	l.Every(name, func(name string) {
+		l.check(name)
 		if !strings.HasPrefix(l.URL(), l.demo.Provider) {
-			l.Accessible(name + ", " + appearance)
+			l.Accessible(name)
 		}
-	}
-	l.Appear(browser.Options{})
+	})
 }
 
 // check holds that nothing sticks out of the page and that the console is
@@ -218,7 +207,7 @@ func (l *look) arrive(text, name string) {
 func (l *look) check(name string) {
 	l.t.Helper()
 	if over := l.Overflow(); over > 0 {
-		l.t.Errorf("%s: it is %v pixels too wide", name, over)
+		l.t.Errorf("%s: it is %d pixels too wide", name, over)
 	}
 	for _, c := range ours(l.Complaints(), l.demo.API) {
 		// Chromium complains of a page with an error status, too: that is meant.

@@ -53,7 +53,7 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.New(ctx, server.Config{Listen: c.Listen, DataDir: dir, Version: versionOf(), Log: log,
+	s, err := server.New(ctx, server.Config{Listen: c.Listen, DataDir: dir, Temporary: true, Version: versionOf(), Log: log,
 		AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
 	if err != nil {
 		return listening(err)

@@ -2,35 +2,33 @@ package console_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/e2e/browser"
+	"github.com/behalf-dev/behalf/internal/console"
 	"github.com/behalf-dev/behalf/internal/secret"
+	"github.com/behalf-dev/behalf/internal/server"
 	"github.com/behalf-dev/behalf/internal/server/servertest"
 	"github.com/behalf-dev/behalf/internal/simulator"
 )
 
-// looks are how people see a page.
-var looks = map[string]browser.Options{
-	"1280-light": {},
-	"1280-dark":  {Dark: true},
-	"390-light":  {Mobile: true},
-	"390-dark":   {Mobile: true, Dark: true},
-}
-
-// tour is every page of the console, by name: what is done on it before it is
-// looked at, if anything. A page that is added gets a line.
-func (l *lively) tour() []struct {
+// stop is one of a tour: a page, and what is done on it before it is looked at,
+// if anything.
+type stop struct {
 	name, path string
 	do         func(*browser.Browser)
-} {
+}
+
+// tour is every page of the console, as an owner sees it. A page that is added
+// gets a line.
+func (l *lively) tour() []stop {
 	ours := "/assistants/" + l.Assistant.Slug
-	return []struct {
-		name, path string
-		do         func(*browser.Browser)
-	}{
+	hook := ours + "/webhooks/" + string(l.hook.ID)
+	return []stop{
 		{"assistants", "/assistants", nil},
 		{"assistant-new", "/assistants/new", nil},
 		{"assistant-new-wrong", "/assistants/new", func(b *browser.Browser) { b.Click("Make the assistant"); b.WaitText("not made yet") }},
@@ -47,6 +45,11 @@ func (l *lively) tour() []struct {
 		}},
 		{"profile-file", ours + "/profiles/" + l.Profile.Slug + "?view=file", nil},
 		{"profile-secrets", ours + "/profiles/" + l.Profile.Slug + "/secrets", nil},
+		{"profile-secrets-wrong", ours + "/profiles/" + l.Profile.Slug + "/secrets", func(b *browser.Browser) { b.Click("button.main"); b.WaitText("not added yet") }},
+		{"profile-secret-remove", ours + "/profiles/" + l.Profile.Slug + "/secrets", func(b *browser.Browser) {
+			b.Click("a[aria-label='Remove the secret 1']")
+			b.WaitText("cannot be brought back")
+		}},
 		{"profile-delete", ours + "/profiles/" + l.Profile.Slug + "/delete", nil},
 		{"profile-new", ours + "/profiles", func(b *browser.Browser) { b.Click("New authorization"); b.WaitText("Callback Link") }},
 		{"catalog", ours + "/profiles", func(b *browser.Browser) {
@@ -94,13 +97,41 @@ func (l *lively) tour() []struct {
 		{"connections-empty", "/assistants/" + l.empty.Slug + "/connections", nil},
 		{"connection", ours + "/connections/" + string(l.good.ID), nil},
 		{"connection-broken", ours + "/connections/" + string(l.broken.ID), nil},
+		{"connection-restore", ours + "/connections/" + string(l.good.ID) + "/generations/" + l.earlier.ID() + "/restore", nil},
 		{"connection-disconnect", ours + "/connections/" + string(l.good.ID) + "/disconnect", nil},
+		{"webhooks", ours + "/webhooks", nil},
+		{"webhooks-empty", "/assistants/" + l.empty.Slug + "/webhooks", nil},
+		{"webhook", hook, nil},
+		{"webhook-failed", hook + "?status=failed", nil},
+		{"webhook-failing", ours + "/webhooks/" + string(l.failing.ID), nil},
+		{"webhook-disabled", ours + "/webhooks/" + string(l.disabled.ID), nil},
+		{"webhook-new", ours + "/webhooks/new", nil},
+		{"webhook-new-wrong", ours + "/webhooks/new", func(b *browser.Browser) {
+			b.Fill("URL", "bot.example.com")
+			b.Fill("Events", "Only")
+			b.Click("Make the webhook")
+			b.WaitText("No webhook is made yet")
+		}},
+		{"webhook-made", ours + "/webhooks/new", func(b *browser.Browser) {
+			b.Fill("URL", "https://bot.example.com/behalf-events")
+			b.Click("Make the webhook")
+			b.WaitText("Copy it now")
+			l.Secret(aWebhookSecret.FindString(b.Text()))
+		}},
+		{"webhook-change", hook + "/change", nil},
+		{"webhook-rotate", hook + "/rotate", nil},
+		{"webhook-replay", hook + "/replay", nil},
+		{"webhook-delivery", hook + "/deliveries/" + string(l.taken.ID), nil},
+		{"webhook-delivery-failed", ours + "/webhooks/" + string(l.failing.ID) + "/deliveries/" + string(l.refused.ID), nil},
+		{"webhook-delete", hook + "/delete", nil},
 		{"keys", ours + "/keys", nil},
 		{"keys-empty", "/assistants/" + l.empty.Slug + "/keys", nil},
 		{"key-new", "/keys/new", nil},
 		{"key-new-wrong", ours + "/keys/new", func(b *browser.Browser) { b.Click("Make the key"); b.WaitText("No key is made yet") }},
 		{"key-made", ours + "/keys/new", func(b *browser.Browser) { l.makesKey(b) }},
+		{"key-revoke", ours + "/keys/" + string(l.keys[0].ID) + "/revoke", nil},
 		{"keys-administrators", "/keys", nil},
+		{"key-administrators-revoke", "/keys/" + string(l.keys[1].ID) + "/revoke", nil},
 		{"variables", ours + "/variables", nil},
 		{"variables-none", ours + "/variables?user=nobody", nil},
 		{"variables-empty", "/assistants/" + l.empty.Slug + "/variables", nil},
@@ -127,10 +158,83 @@ func (l *lively) tour() []struct {
 		{"connector-delete-used", "/connectors/office/delete", nil},
 		{"people", "/people", nil},
 		{"people-new", "/people/new", nil},
+		{"people-new-wrong", "/people/new", func(b *browser.Browser) { b.Click("Make the invitation"); b.WaitText("Required") }},
 		{"person", "/people/" + string(l.viewer.ID), nil},
 		{"person-remove", "/people/" + string(l.viewer.ID) + "/remove", nil},
 		{"account", "/account", nil},
 		{"not-found", "/nowhere", nil},
+	}
+}
+
+// aside are what routes have that is no page to look at.
+var aside = map[string]string{
+	"":              "leads to the assistants",
+	"/sso":          "leads to the identity provider",
+	"/sso/callback": "leads on; what it says otherwise is a stop",
+	"/assistants/{assistant}/profiles/{profile}/test/{trial}/events": "is a stream",
+}
+
+// gallery is what was looked at.
+type gallery struct {
+	t     *testing.T
+	pages *http.ServeMux
+	seen  map[string]bool // by pattern
+}
+
+func newGallery(t *testing.T) *gallery {
+	g := &gallery{t: t, pages: http.NewServeMux(), seen: map[string]bool{}}
+	for _, path := range console.Pages() {
+		g.pages.Handle(console.Prefix+path, http.NotFoundHandler())
+	}
+	return g
+}
+
+// visit looks at a stop of somebody's tour.
+func (g *gallery) visit(b *browser.Browser, s *stage, at stop) {
+	g.t.Helper()
+	b.Open(s.at(at.path))
+	if at.do != nil {
+		at.do(b)
+	}
+	g.look(b, at.name)
+}
+
+// look looks at the page that is open, in every way.
+func (g *gallery) look(b *browser.Browser, name string) {
+	g.t.Helper()
+	b.Fit(name)
+	u, err := url.Parse(b.URL())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if b.Status() == http.StatusOK { // else it is an error's
+		_, pattern := g.pages.Handler(&http.Request{Method: http.MethodGet, URL: u, Host: u.Host})
+		g.seen[strings.TrimPrefix(pattern, console.Prefix)] = true
+	}
+	for _, complaint := range b.Complaints() {
+		if !strings.Contains(complaint, "the server responded with a status of ") { // Chromium's way to say that a page tells an error
+			g.t.Errorf("%s: the browser's console says %q", name, complaint)
+		}
+	}
+}
+
+// whole fails for each page that nobody looked at.
+func (g *gallery) whole() {
+	g.t.Helper()
+	left := map[string]bool{}
+	for path := range aside {
+		left[path] = true
+	}
+	for _, path := range console.Pages() {
+		switch {
+		case left[path]:
+			delete(left, path)
+		case !g.seen[path]:
+			g.t.Errorf("nobody looked at %s: the tour needs a stop there", path)
+		}
+	}
+	for path := range left {
+		g.t.Errorf("there is no page %s to leave aside", path)
 	}
 }
 
@@ -140,12 +244,20 @@ type lively struct {
 	owner, viewer behalf.Member
 	empty         behalf.Assistant
 	good, broken  behalf.Connection
+	earlier       behalf.Generation // of good
 	agent         behalf.ConnectorAgent
+	keys          [2]behalf.Key // the assistant's, and an administrator's
+
+	hook, failing, disabled behalf.Webhook
+	taken, refused          behalf.Delivery
 }
 
 func newLively(t *testing.T) *lively {
 	t.Helper()
-	l := &lively{stage: newStage(t, servertest.Setup{Config: begun})}
+	l := &lively{stage: newStage(t, servertest.Setup{Config: func(c *server.Config) {
+		begun(c)
+		c.SSO = console.SSO{Issuer: "http://127.0.0.1:9", ClientID: "console", Label: "Sign in with Acme"}
+	}})}
 	l.owner, l.viewer = l.member("Rowan", behalf.RoleOwner), l.member("Viola", behalf.RoleViewer)
 	l.member("Dev", behalf.RoleDeveloper)
 	if _, _, err := l.System.InviteMember(t.Context(), behalf.Member{Email: "not.here.yet@behalf.example", Role: behalf.RoleAdministrator}); err != nil {
@@ -162,6 +274,8 @@ func newLively(t *testing.T) *lively {
 	}
 	l.happens()
 	l.variables()
+	l.webhooks()
+	l.kept()
 	l.Sim.Update(func(sw *simulator.Switches) { sw.RefreshError = "invalid_grant" })
 	l.Do(l.Key, http.MethodPost, "/v1/assistants/"+l.Assistant.Slug+"/connections/"+string(l.broken.ID)+"/refresh", nil)
 	return l
@@ -187,59 +301,133 @@ func (l *lively) variables() {
 	}
 }
 
-// TestScreenshots keeps pictures of every page, which `make screenshots` puts
-// below e2e/out, and holds what a program can see of its looks: that nothing
-// sticks out, that the browser complains of nothing, that axe finds nothing,
-// and that no page is heavy.
-func TestScreenshots(t *testing.T) {
-	l := newLively(t)
-	outside := browser.New(t, browser.Options{})
-	outside.Open(l.at("/sign-in"))
-	l.pictures(outside, "sign-in")
-	l.signsIn(outside, l.owner.Email, "not the password")
-	outside.WaitText("not signed in")
-	l.pictures(outside, "sign-in-wrong")
-	link, err := l.System.LinkMember(t.Context(), l.viewer.ID, behalf.LinkReset)
+// kept lets there be what is kept of what was: an earlier generation, profiles
+// that were deleted, secrets that wait for their turn, keys.
+func (l *lively) kept() {
+	l.t.Helper()
+	ctx := l.t.Context()
+	all, err := l.System.Generations(ctx, l.good)
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	outside.Open(l.at("/link/" + link.Reveal()))
-	l.pictures(outside, "link-reset")
-	outside.Open(l.at("/link/" + secret.Random().Reveal()))
-	l.pictures(outside, "link-unknown")
-
-	b := l.arrives(l.owner)
-	for _, page := range l.tour() {
-		b.Open(l.at(page.path))
-		if page.do != nil {
-			page.do(b)
+	for _, g := range all {
+		if !g.Current && !g.Stray {
+			l.earlier = g
 		}
-		l.pictures(b, page.name)
 	}
-	b.Open(l.at("/assistants/" + l.Assistant.Slug + "#menu"))
-	b.Appear(browser.Options{Mobile: true})
-	b.Screenshot("menu-390-light")
-	b.Accessible("the menu")
-	for _, complaint := range append(b.Complaints(), outside.Complaints()...) {
-		if !strings.Contains(complaint, "the server responded with a status of 4") { // Chromium's way to say that a page tells an error
-			t.Errorf("the browser's console says %q", complaint)
+	for name, drop := range map[string]func(behalf.Profile) error{
+		"Old Wiki":   func(p behalf.Profile) error { return l.System.DeleteProfile(ctx, p) },
+		"Older Wiki": func(p behalf.Profile) error { return l.System.EndProfile(ctx, p) },
+	} {
+		p := l.NewProfile(l.Assistant, l.Definition(name))
+		l.Connected(p, "42", "sub-42")
+		if err := drop(p); err != nil {
+			l.t.Fatal(err)
 		}
+	}
+	now := l.DB.Now()
+	p, err := l.System.Profile(ctx, l.Assistant.ID, string(l.Profile.ID))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	p.Secrets.Client = append(p.Secrets.Client, behalf.ClientSecret{Value: secret.Random(), CreatedAt: now.Add(-400 * 24 * time.Hour), ExpiresAt: now.Add(5 * 24 * time.Hour)},
+		behalf.ClientSecret{Value: secret.Random(), CreatedAt: now.Add(-800 * 24 * time.Hour), ExpiresAt: now.Add(-24 * time.Hour)})
+	if l.Profile, err = l.System.SaveProfile(ctx, p); err != nil {
+		l.t.Fatal(err)
+	}
+	for i, k := range []behalf.Key{{Name: "Backend, staging", Assistant: l.Assistant.ID}, {Name: "Terraform", Role: behalf.RoleAdministrator, ExpiresAt: now.Add(20 * 24 * time.Hour)}} {
+		made, shown, err := l.System.CreateKey(ctx, k)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.Secret(shown.Reveal())
+		l.keys[i] = made
 	}
 }
 
-// pictures looks at the page that is open, in every way.
-func (l *lively) pictures(b *browser.Browser, name string) {
-	l.t.Helper()
-	for appearance, options := range looks {
-		b.Appear(options)
-		b.Screenshot(name + "-" + appearance)
-		b.Accessible(name + ", " + appearance)
-		if over := b.Overflow(); over > 0 {
-			l.t.Errorf("%s, %s: it is %d pixels too wide", name, appearance, over)
-		}
+// TestScreenshots keeps pictures of every page, which `make screenshots` puts
+// below e2e/out, and holds what a program can see of its looks: that nothing
+// sticks out, that the browser complains of nothing, that axe finds nothing,
+// that no page is heavy, and that no page was left out.
+func TestScreenshots(t *testing.T) {
+	g := newGallery(t)
+	g.first()
+	l := newLively(t)
+	g.outside(l)
+
+	owner := l.arrives(l.owner)
+	for _, at := range l.tour() {
+		g.visit(owner, l.stage, at)
 	}
-	b.Appear(browser.Options{})
-	if weight := b.Weight(); weight > 100_000 {
-		l.t.Errorf("%s weighs %d bytes", name, weight)
+	owner.Open(l.at("/assistants/" + l.Assistant.Slug + "#menu"))
+	owner.Appear(browser.Options{Mobile: true})
+	owner.Picture("menu-390-light")
+	owner.Accessible("the menu")
+
+	viewer := l.arrives(l.viewer)
+	ours := "/assistants/" + l.Assistant.Slug
+	for _, at := range []stop{
+		{"forbidden", "/people", nil},
+		{"viewer-settings", ours + "/settings", nil},
+		{"viewer-profiles", ours + "/profiles", nil},
+		{"viewer-profile", ours + "/profiles/" + l.Profile.Slug, nil},
+		{"viewer-connection", ours + "/connections/" + string(l.good.ID), nil},
+		{"viewer-webhook", ours + "/webhooks/" + string(l.hook.ID), nil},
+		{"viewer-delivery", ours + "/webhooks/" + string(l.hook.ID) + "/deliveries/" + string(l.taken.ID), nil},
+		{"viewer-empty", "/assistants/" + l.empty.Slug + "/profiles", nil},
+	} {
+		g.visit(viewer, l.stage, at)
 	}
+	g.whole()
+}
+
+// first is a server on which there is nothing yet.
+func (g *gallery) first() {
+	s := newStage(g.t, servertest.Setup{Bare: true})
+	b := browser.New(g.t, browser.Options{})
+	g.visit(b, s, stop{name: "first-sign-in", path: "/sign-in"})
+	link, err := s.System.SetUp(g.t.Context())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	s.Secret(link.Reveal(), password)
+	g.visit(b, s, stop{name: "first-owner", path: "/link/" + link.Reveal()})
+	b.Click("Make me the owner")
+	b.WaitText("Something has to be corrected")
+	g.look(b, "first-owner-wrong")
+	b.Fill("Email address", "first@behalf.example")
+	b.Fill("Your name", "Ada First")
+	b.Fill("Password", password)
+	b.Click("Make me the owner")
+	b.WaitURL(s.at("/assistants"))
+	g.look(b, "first-assistants")
+	for _, at := range []stop{{"first-connectors", "/connectors", nil}, {"first-keys", "/keys", nil}, {"first-people", "/people", nil}, {"first-activity", "/activity", nil}} {
+		g.visit(b, s, at)
+	}
+}
+
+// outside is what somebody sees who is not signed in.
+func (g *gallery) outside(l *lively) {
+	b := browser.New(g.t, browser.Options{})
+	g.visit(b, l.stage, stop{name: "sign-in", path: "/sign-in"})
+	l.signsIn(b, l.owner.Email, "not the password")
+	b.WaitText("not signed in")
+	g.look(b, "sign-in-wrong")
+	links := map[string]secret.Text{}
+	var err error
+	if _, links["link-invited"], err = l.System.InviteMember(g.t.Context(), behalf.Member{Email: "jay@behalf.example", Name: "Jay Oak", Role: behalf.RoleDeveloper}); err != nil {
+		g.t.Fatal(err)
+	}
+	if links["link-reset"], err = l.System.LinkMember(g.t.Context(), l.viewer.ID, behalf.LinkReset); err != nil {
+		g.t.Fatal(err)
+	}
+	links["link-unknown"] = secret.Random()
+	for name, link := range links {
+		l.Secret(link.Reveal())
+		g.visit(b, l.stage, stop{name: name, path: "/link/" + link.Reveal()})
+	}
+	g.visit(b, l.stage, stop{name: "sso-away", path: "/sso"})
+	g.visit(b, l.stage, stop{name: "sso-not-begun", path: "/sso/callback?code=x&state=y"})
+	b.Open(l.URL + "/nowhere")
+	g.look(b, "nowhere")
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -137,42 +138,70 @@ func TestEveryErrorOfAProfileStandsAtItsField(t *testing.T) {
 	s := newStage(t, servertest.Setup{})
 	b := s.arrives(s.member("dev", behalf.RoleDeveloper))
 	for _, c := range []struct {
-		field, value string // what is typed where
-		at, says     string // the name of the field that complains
+		field, value string            // what is typed where
+		at, says     string            // the name of the field that complains
+		more         map[string]string // what is typed beside it
 	}{
-		{"name", "", "name", "Required"},
-		{"name", strings.Repeat("n", 256), "name", "255"},
-		{"name", "Acorn", "name", "Another profile"},
-		{"provider", "", "provider", "Required"},
-		{"client_id", strings.Repeat("c", 256), "client_id", "255"},
-		{"client_secret", strings.Repeat("s", 256), "client_secret", "255"},
-		{"authorization_url", "no address", "authorization_url", "Expected a valid"},
-		{"authorization_url", "https://x.example/" + strings.Repeat("a", 3000), "authorization_url", "3000"},
-		{"authorization_url", "https://x.example/{{nobody}}", "authorization_url", "placeholder"},
-		{"token_url", "", "token_url", "Required"},
-		{"refresh_url", "ftp://x.example", "refresh_url", "Expected"},
-		{"scope[0].key", "client_id", "scope[0].key", ""},
-		{"tenancy.base_url", "https://no-tenant.example", "tenancy.base_url", "{tenant}"},
-		{"tenancy.pattern", "(", "tenancy.pattern", ""},
-		{"api.base_url", "x", "api.base_url", "Expected"},
-		{"oauth.token_lifetime", "-1", "oauth.token_lifetime", "Expected"},
-		{"check_url", "nowhere", "check_url", "Expected"},
-		{"oauth.token", "successs: []", "oauth.token", "successs"},
-		{"oauth.token", "a: [", "oauth.token", "YAML"},
+		{"name", "", "name", "Required", nil},
+		{"name", strings.Repeat("n", 256), "name", "255", nil},
+		{"name", "Acorn", "name", "Another profile", nil},
+		{"provider", "", "provider", "Required", nil},
+		{"provider", strings.Repeat("p", 256), "provider", "255", nil},
+		{"client_id", "", "client_id", "Required", nil},
+		{"client_id", strings.Repeat("c", 256), "client_id", "255", nil},
+		{"client_secret", strings.Repeat("s", 256), "client_secret", "255", nil},
+		{"authorization_url", "", "authorization_url", "Required", nil},
+		{"authorization_url", "no address", "authorization_url", "which begins with", nil},
+		{"authorization_url", "https://x.example/" + strings.Repeat("a", 3000), "authorization_url", "3000", nil},
+		{"authorization_url", "https://x.example/a#b", "authorization_url", "without a fragment", nil},
+		{"authorization_url", "https://x.example/{{nobody}}", "authorization_url", "placeholder", nil},
+		{"authorization_url", "https://{tenant}.x.example/a", "authorization_url", "tenan", nil},
+		{"token_url", "", "token_url", "Required", nil},
+		{"token_url", "https://x.example/" + strings.Repeat("a", 3000), "token_url", "3000", nil},
+		{"refresh_url", "ftp://x.example", "refresh_url", "Expected", nil},
+		{"refresh_url", "https://x.example/" + strings.Repeat("a", 3000), "refresh_url", "3000", nil},
+		{"scope[0].key", "client_id", "scope[0].key", "set by Behalf itself", map[string]string{"scope[0].value": "x"}},
+		{"scope[0].key", "state", "scope[0].key", "set by Behalf itself", map[string]string{"scope[0].value": "x"}},
+		{"scope[0].value", "{{nobody}}", "scope[0].value", "placeholder", nil},
+		{"tenancy.base_url", "https://no-tenant.example", "tenancy.base_url", "{tenant}", nil},
+		{"tenancy.base_url", "", "tenancy.base_url", "Required", map[string]string{"tenancy.label": "Your tree"}},
+		{"tenancy.pattern", "(", "tenancy.pattern", "regular expression", map[string]string{"tenancy.base_url": "https://{tenant}.x.example"}},
+		{"tenancy.default", "OAK 7", "tenancy.default", "Expected a tenant that the pattern", map[string]string{"tenancy.base_url": "https://{tenant}.x.example", "tenancy.pattern": "[a-z]+"}},
+		{"tenancy.allowed", "a/b", "tenancy.allowed", "Number 1: Expected a name", map[string]string{"tenancy.base_url": "https://{tenant}.x.example"}},
+		{"additional_fields[0].key", "1 pin", "additional_fields[0].key", "Expected a letter", nil},
+		{"additional_fields[0].key", "accessToken", "additional_fields[0].key", "meaning of its own", nil},
+		{"additional_fields[0].pattern", "(", "additional_fields[0].pattern", "regular expression", map[string]string{"additional_fields[0].key": "pin"}},
+		{"additional_fields[0].visibility", "hidden", "additional_fields[0].value", "nobody can enter it", map[string]string{"additional_fields[0].key": "pin"}},
+		{"authorization_fields[0].key", "Host", "authorization_fields[0].key", "header that may be set", map[string]string{"authorization_fields[0].value": "x"}},
+		{"authorization_fields[0].value", "{{nobody}}", "authorization_fields[0].value", "placeholder", map[string]string{"authorization_fields[0].key": "X-A"}},
+		{"authorization_fields[0].methods", "get", "authorization_fields[0].methods", "Number 1: Expected a method", map[string]string{"authorization_fields[0].key": "X-A", "authorization_fields[0].value": "x"}},
+		{"authorization_fields[0].paths", "/a notes", "authorization_fields[0].paths", "Number 2: Expected a path", map[string]string{"authorization_fields[0].key": "X-A", "authorization_fields[0].value": "x"}},
+		{"authorization_fields[0].key", "tenant", "authorization_fields[0].key", "filled by the connection", map[string]string{"authorization_fields[0].in": "path", "authorization_fields[0].value": "x"}},
+		{"api.base_url", "x", "api.base_url", "Expected", nil},
+		{"api.allowed_hosts", "https://x.example/", "api.allowed_hosts", "xpected", nil},
+		{"oauth.require_iss", "yes", "oauth.issuer", "Required when", nil},
+		{"oauth.scope_separator", "ab", "oauth.scope_separator", "one character", nil},
+		{"oauth.authorization_params[0].key", "state", "oauth.authorization_params[0].key", "set by Behalf itself", map[string]string{"oauth.authorization_params[0].value": "x"}},
+		{"oauth.token_lifetime", "-1", "oauth.token_lifetime", "Expected", nil},
+		{"oauth.refresh.min_age", "1.5", "oauth.refresh.min_age", "whole number", nil},
+		{"check_url", "nowhere", "check_url", "Expected", nil},
+		{"auth_error", "- status: 99", "auth_error", "status of 200 to 599", nil},
+		{"oauth.token", "successs: []", "oauth.token", "successs", nil},
+		{"oauth.token", "a: [", "oauth.token", "YAML", nil},
 	} {
 		s.newProfile(b)
-		for name, value := range map[string]string{"name": "Valid", "provider": "P", "client_id": "c", "authorization_url": s.Provider + "/a", "token_url": s.Provider + "/t"} {
-			set(t, b, name, value)
+		if list, _, row := strings.Cut(c.field, "[0]"); row && list != "scope" {
+			brings(t, b, "button[name=add][value='"+list+"']", "[name='"+c.field+"']")
 		}
-		set(t, b, c.field, c.value)
-		if strings.HasPrefix(c.field, "scope") {
-			set(t, b, "scope[0].value", "x")
+		for _, typed := range []map[string]string{{"name": "Valid", "provider": "P", "client_id": "c", "authorization_url": s.Provider + "/a", "token_url": s.Provider + "/t"}, c.more, {c.field: c.value}} {
+			for name, value := range typed {
+				set(t, b, name, value)
+			}
 		}
 		b.Click("Save")
 		b.WaitText("The profile is not saved yet")
-		where := "[name='" + c.at + "']"
-		got, err := chromedp.Run(b.Context(), chromedp.Evaluate[map[string]any](`(e => ({invalid: e.getAttribute("aria-invalid") === "true", shown: e.checkVisibility(), value: e.value,
-			says: (e.getAttribute("aria-describedby") ?? "").split(" ").map(id => document.getElementById(id)?.innerText ?? "").join(" ")}))(document.querySelector("`+where+`"))`))
+		got, err := chromedp.Run(b.Context(), chromedp.Evaluate[map[string]any](`((e, typed) => ({invalid: e.getAttribute("aria-invalid") === "true", shown: e.checkVisibility(), value: typed.type === "checkbox" && !typed.checked ? "" : typed.value,
+			says: (e.getAttribute("aria-describedby") ?? "").split(" ").map(id => document.getElementById(id)?.innerText ?? "").join(" ")}))(document.querySelector("[name='`+c.at+`']"), document.querySelector("[name='`+c.field+`']"))`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,17 +213,33 @@ func TestEveryErrorOfAProfileStandsAtItsField(t *testing.T) {
 			if got["value"] != "" {
 				t.Error("the secret comes back")
 			}
-		} else if got["value"] != want {
+		} else if got["value"] != want && (c.field != "authorization_fields[0].paths") {
 			t.Errorf("%s: what was typed is lost: %.40v", c.field, got["value"])
 		}
 	}
+}
+
+// brings clicks a button that brings something into the page, in a folded group
+// too.
+func brings(t *testing.T, b *browser.Browser, button, what string) {
+	t.Helper()
+	if _, err := chromedp.Run(b.Context(), chromedp.Evaluate[bool](`(document.querySelector("`+button+`").click(), true)`)); err != nil {
+		t.Fatalf("%s: %v", button, err)
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		there, err := chromedp.Run(b.Context(), chromedp.Evaluate[bool](`document.readyState === "complete" && document.querySelector("`+what+`") !== null`))
+		if err == nil && there {
+			return
+		}
+	}
+	t.Fatalf("%s brings no %s", button, what)
 }
 
 // set types into any field at once, in a folded group too.
 func set(t *testing.T, b *browser.Browser, name, value string) {
 	t.Helper()
 	quoted := "`" + value + "`"
-	if _, err := chromedp.Run(b.Context(), chromedp.Evaluate[bool](`(e => { e.type === "number" && (e.type = "text"); e.value = `+quoted+`; return true })(document.querySelector("[name='`+name+`']"))`)); err != nil {
+	if _, err := chromedp.Run(b.Context(), chromedp.Evaluate[bool](`(e => { e.type === "number" && (e.type = "text"); e.value = `+quoted+`; if (e.type === "checkbox") e.checked = true; return true })(document.querySelector("[name='`+name+`']"))`)); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 }

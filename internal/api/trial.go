@@ -132,8 +132,8 @@ func (a *API) listTranscripts(ctx context.Context, db store.Scope, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	p, err := db.Profile(ctx, c.Assistant, string(c.Profile))
-	if err != nil && behalf.CodeOf(err) != behalf.CodeNotFound { // a deleted profile leaves its connections
+	p, err := store.ProfileOf(ctx, db, c)
+	if err != nil {
 		return nil, err
 	}
 	items, err := db.ConnectionTranscripts(ctx, c, in.page())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/look"
@@ -56,6 +57,12 @@ func (p choosePage) title(l look.Language, q behalf.Question) string {
 		return q.Title
 	}
 	return l.Text("choose.question", p.values(l))
+}
+
+// ambiguous reports whether another option is called the same: then the value,
+// which is often only an id, tells them apart.
+func ambiguous(q behalf.Question, o behalf.Option) bool {
+	return slices.ContainsFunc(q.Options, func(other behalf.Option) bool { return other.Label == o.Label && other.Value != o.Value })
 }
 
 // choose renders the question.

@@ -115,6 +115,13 @@ func (f *flight) do(ctx context.Context, name behalf.StepName, title string, par
 	return err
 }
 
+// remark says of the last step what its exchange does not show by itself.
+func (f *flight) remark(detail string) {
+	if n := len(f.t.Steps); n > 0 {
+		f.t.Steps[n-1].Detail = detail
+	}
+}
+
 // left adds a step that was not done.
 func (f *flight) left(name behalf.StepName, title, why string) {
 	f.t.Steps = append(f.t.Steps, behalf.TranscriptStep{Name: name, Title: title, Status: behalf.StepLeft, StartedAt: f.c.db.Now(), Detail: why})

@@ -338,7 +338,11 @@ func (c *Connect) quick(ctx context.Context, db store.Scope, p behalf.Profile, t
 	}
 	failed := f.do(ctx, behalf.StepRedirect, "Authorization URL", func(ctx context.Context) error { return c.probeAuthorization(ctx, f, client) })
 	if cfg.ResponseType != oauth.ResponseToken {
-		failed = errors.Join(failed, f.do(ctx, behalf.StepTokenRequest, "Client id and secret", func(ctx context.Context) error { return c.probeClient(ctx, f, client) }))
+		refused := f.do(ctx, behalf.StepTokenRequest, "Client id and secret", func(ctx context.Context) error { return c.probeClient(ctx, f, client) })
+		if refused == nil {
+			f.remark("A code that was never issued was sent. The provider refuses that code, as it should, and takes the client.")
+		}
+		failed = errors.Join(failed, refused)
 	}
 	f.end(ctx, failed != nil)
 	return f.t, "", nil

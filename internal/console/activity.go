@@ -68,10 +68,26 @@ func (v *visit) nameActivity(l *activityList) error {
 	if a := l.Filter.Get("actor"); a != "" && l.Names[a] == "" {
 		l.actor(a, a)
 	}
-	if v.assistant.ID == "" {
-		return nil
+	seen := map[behalf.AssistantID]bool{}
+	for _, e := range l.Lines {
+		if e.Assistant == "" || seen[e.Assistant] {
+			continue
+		}
+		seen[e.Assistant] = true
+		in := *v
+		if in.assistant, err = v.db.Assistant(v.ctx(), string(e.Assistant)); err == nil {
+			err = in.nameOf(l)
+		}
+		if err != nil && behalf.CodeOf(err) != behalf.CodeNotFound {
+			return err
+		}
 	}
-	l.Names[string(v.assistant.ID)] = v.assistant.Name
+	return nil
+}
+
+// nameOf finds what the ids of the lines about one assistant are called.
+func (v *visit) nameOf(l *activityList) error {
+	l.Names[string(v.assistant.ID)], l.Links[string(v.assistant.ID)] = v.assistant.Name, at("assistants", v.assistant.Slug)
 	profiles, err := v.db.Profiles(v.ctx(), v.assistant.ID, store.Page{})
 	if err != nil {
 		return err
@@ -79,10 +95,25 @@ func (v *visit) nameActivity(l *activityList) error {
 	for _, p := range profiles {
 		l.Names[string(p.ID)], l.Links[string(p.ID)] = p.Name, v.of(p)
 	}
+	deleted, err := v.db.DeletedProfiles(v.ctx(), v.assistant.ID, store.Page{})
+	if err != nil {
+		return err
+	}
+	for _, p := range deleted {
+		l.Names[string(p.ID)] = p.Name
+	}
 	for _, e := range l.Lines {
-		if strings.HasPrefix(e.Object, "con_") {
-			l.Links[e.Object] = v.connectionURL(behalf.Connection{ID: behalf.ConnectionID(e.Object)})
+		if e.Assistant != v.assistant.ID || !strings.HasPrefix(e.Object, "con_") || l.Names[e.Object] != "" {
+			continue
 		}
+		c, err := v.db.Connection(v.ctx(), behalf.ConnectionID(e.Object))
+		if behalf.CodeOf(err) == behalf.CodeNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		l.Names[e.Object], l.Links[e.Object] = whose(c)+" at "+nameOr(l.Names[string(c.Profile)], "a deleted profile"), v.connectionURL(c)
 	}
 	hooks, err := v.db.Webhooks(v.ctx(), v.assistant.ID, store.Page{})
 	if err != nil {
@@ -149,7 +180,7 @@ var deeds = map[string]string{
 	"assistant.create": "made the assistant", "assistant.save": "changed the settings", "key.create": "made a key", "key.revoke": "revoked a key",
 	"session.create": "began a connect session", "session.connected": "finished connecting", "session.pending": "came back", "session.expired": "did not connect in time",
 	"session.failed": "could not connect", "session.grant_revoked": "what was not connected is revoked", "session.grant_left": "what was not connected is left at the provider", "session.grant_given_up": "what was not connected is not revoked by the provider", "session.declined": "said no", "session.tested": "tested",
-	"member.create": "came in by single sign-on", "member.invite": "invited", "member.link": "made a link for", "member.password": "chose a password", "member.remove": "removed",
+	"member.create": "let in for the first time", "member.invite": "invited", "member.link": "made a link for", "member.password": "chose a password", "member.remove": "removed",
 	"webhook.create": "made a webhook", "webhook.change": "changed a webhook", "webhook.rotate": "gave a webhook a new secret", "webhook.test": "tested a webhook", "webhook.replay": "sent events again",
 	"webhook.disable": "disabled a webhook", "webhook.delete": "deleted a webhook",
 	"connection.expiring": "ends soon", "profile.failing": "profile is failing", "profile.recovered": "profile works again", "session.wrong_account": "came with another account",

@@ -33,7 +33,29 @@ func (v *visit) listAssistants() error {
 		}
 		tiles = append(tiles, assistantTile{a, len(profiles)})
 	}
-	return v.show(http.StatusOK, "Assistants", v.assistantsPage(tiles))
+	kit, err := v.kitTold()
+	if err != nil {
+		return err
+	}
+	return v.show(http.StatusOK, "Assistants", v.assistantsPage(tiles, kit))
+}
+
+// kitTold says what is the matter with the recovery kit, to those who look after
+// the server; "" where there is a good one.
+func (v *visit) kitTold() (string, error) {
+	if v.cfg.Temporary || !v.may(behalf.ReadKeyring) {
+		return "", nil
+	}
+	kit, err := v.db.RecoveryKit(v.ctx())
+	switch {
+	case err != nil:
+		return "", err
+	case kit == nil:
+		return "No recovery kit was made yet.", nil
+	case !kit.VoidAt.IsZero():
+		return "The recovery kit of " + day(kit.MadeAt) + " is void, since the root key was replaced on " + day(kit.VoidAt) + ".", nil
+	}
+	return "", nil
 }
 
 // assistantForm is what may be set of an assistant.
@@ -161,6 +183,14 @@ func (f assistantForm) looks() []look.Input {
 
 func (f assistantForm) inputs() []look.Input {
 	return append(append(append(f.basics(), f.looks()...), f.connecting()...), f.calling()...)
+}
+
+// settable lets only those change settings who may.
+func (v *visit) settable(inputs []look.Input) []look.Input {
+	for i := range inputs {
+		inputs[i].ReadOnly = !v.may(behalf.WriteAssistants)
+	}
+	return inputs
 }
 
 // swatch shows an accent as people see it.

@@ -31,7 +31,14 @@ func (v *visit) listConnections() error {
 	if err != nil {
 		return err
 	}
+	deleted, err := v.db.DeletedProfiles(v.ctx(), v.assistant.ID, store.Page{})
+	if err != nil {
+		return err
+	}
 	l := connectionList{Filter: v.asked("profile", "user", "status"), Profiles: profiles, Names: namesOf(profiles), Newer: v.query("after") != ""}
+	for _, p := range deleted {
+		l.Names[p.ID] = p.Name + ", which is deleted"
+	}
 	f := store.ConnectionFilter{Profile: behalf.ProfileID(l.Filter.Get("profile")), User: l.Filter.Get("user"), Status: behalf.ConnectionStatus(l.Filter.Get("status"))}
 	l.Rows, err = v.db.LatestConnections(v.ctx(), v.assistant.ID, f, store.Page{After: v.query("after"), Limit: rowsShown + 1})
 	if err != nil {
@@ -102,7 +109,7 @@ var (
 // connectionView is a connection on its page.
 type connectionView struct {
 	behalf.Connection
-	Profile  behalf.Profile // the zero Profile where it is deleted
+	Profile  behalf.Profile // maybe deleted; the zero Profile where it is forgotten
 	Verdict  behalf.Verdict
 	Recorded []behalf.Transcript
 	Others   int // connections of the same user to the same profile, that can be meant
@@ -162,8 +169,8 @@ func (v *visit) tellConnection(status int, c behalf.Connection, f faults) error 
 func (v *visit) viewOf(c behalf.Connection) (connectionView, error) {
 	view := connectionView{Connection: c}
 	var err error
-	if view.Profile, err = v.db.Profile(v.ctx(), c.Assistant, string(c.Profile)); err != nil && behalf.CodeOf(err) != behalf.CodeNotFound {
-		return view, err // a deleted profile leaves its connections
+	if view.Profile, err = store.ProfileOf(v.ctx(), v.db, c); err != nil {
+		return view, err
 	}
 	others, err := v.db.LatestConnections(v.ctx(), c.Assistant, store.ConnectionFilter{Profile: c.Profile, User: c.User}, store.Page{})
 	if err != nil {

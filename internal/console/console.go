@@ -43,6 +43,7 @@ type Config struct {
 	HTTP      *http.Client   // guarded and bounded, for single sign-on
 	PublicURL *url.URL
 	SSO       SSO
+	Temporary bool // all data goes when the server stops
 	Log       *slog.Logger
 }
 

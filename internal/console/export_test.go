@@ -75,3 +75,6 @@ func UnexplainedEvents() []string {
 
 // Worded reports whether the console has words for an action of the audit log.
 func Worded(action string) bool { return deeds[action] != "" }
+
+// SecretID is what a client secret is removed by.
+func SecretID(s behalf.ClientSecret) string { return secretID(s) }

@@ -121,6 +121,7 @@ type profileForm struct {
 	tree   tree
 	raw    map[string]string // what was typed and could not be read, by name
 	ways   []look.Option     // that calls can take: none where there is no connector
+	fixed  bool              // it is only looked at
 	faults
 }
 
@@ -326,7 +327,7 @@ func (f *profileForm) rough() behalf.Definition {
 
 // input returns a field with what stands in it.
 func (f *profileForm) input(field formField, name string, v any, row tree) look.Input {
-	in := look.Input{Name: name, Label: field.Label, Hint: field.Hint, Error: f.Fields[name], Required: field.Needed, Code: field.Code}
+	in := look.Input{Name: name, Label: field.Label, Hint: field.Hint, Error: f.Fields[name], Required: field.Needed, Code: field.Code, ReadOnly: f.fixed}
 	if field.Path == throughConnector {
 		field.Options = f.ways
 	}
@@ -477,12 +478,18 @@ func (f *profileForm) wrongs() []look.Wrong {
 		}
 	}
 	inputs = append(inputs, look.Input{Name: "client_secret", Label: "Client Secret Key"})
-	return f.all(f.near(inputs)...)
+	f.near(inputs)
+	place := map[string]int{"": -1}
+	for i, in := range inputs {
+		place[in.Name] = i
+	}
+	slices.SortStableFunc(f.order, func(a, b behalf.FieldError) int { return place[a.Field] - place[b.Field] })
+	return f.all(inputs...)
 }
 
 // near gives errors about something within a field that is written as YAML to
 // that field.
-func (f *profileForm) near(inputs []look.Input) []look.Input {
+func (f *profileForm) near(inputs []look.Input) {
 	known := map[string]bool{}
 	for _, in := range inputs {
 		known[in.Name] = true
@@ -494,8 +501,7 @@ func (f *profileForm) near(inputs []look.Input) []look.Input {
 				break
 			}
 			if name = name[:cut]; known[name] {
-				text := strings.TrimPrefix(o.Field, name) + ": " + o.Message
-				f.order[i] = behalf.FieldError{Field: name, Message: strings.TrimPrefix(text, ".")}
+				f.order[i] = behalf.FieldError{Field: name, Message: within(strings.TrimPrefix(o.Field, name)) + ": " + o.Message}
 				if f.Fields[name] == "" {
 					f.Fields[name] = f.order[i].Message
 				}
@@ -503,7 +509,17 @@ func (f *profileForm) near(inputs []look.Input) []look.Input {
 			}
 		}
 	}
-	return inputs
+}
+
+// within says where in a field something is: the third line of a list, or a
+// part of what is written as YAML.
+func within(path string) string {
+	if digits, ok := strings.CutPrefix(strings.TrimSuffix(path, "]"), "["); ok {
+		if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+			return "Number " + number(n+1)
+		}
+	}
+	return strings.TrimPrefix(path, ".")
 }
 
 // tell takes the errors of a definition into the form.

@@ -92,6 +92,7 @@ func (v *visit) showEditor(status int, e editor) error {
 	if e.Form.ways, err = v.throughOptions(); err != nil {
 		return err
 	}
+	e.Form.fixed = !v.may(behalf.WriteProfiles)
 	e.beside = v.besideOf(e.Form.rough(), e.Profile)
 	return v.show(status, title, v.editorPage(title, e))
 }
@@ -356,6 +357,35 @@ func (v *visit) addSecret() error {
 	}
 	v.done("The secret is added. It is tried first from now on.")
 	return v.to("assistants", v.assistant.Slug, "profiles", string(p.ID), "secrets")
+}
+
+// askRemoveSecret says what will be without a secret.
+func (v *visit) askRemoveSecret() error {
+	p, err := v.profile()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(p.Secrets.Client, func(s behalf.ClientSecret) bool { return secretID(s) == v.query("secret") })
+	if i < 0 { // it is removed already
+		return v.to("assistants", v.assistant.Slug, "profiles", string(p.ID), "secrets")
+	}
+	return v.show(http.StatusOK, "Remove a client secret", v.removeSecretPage(p, i))
+}
+
+// withoutSecret says what the removal of a secret does.
+func (v *visit) withoutSecret(p behalf.Profile, i int) string {
+	s, now := p.Secrets.Client[i], v.db.Now()
+	rest := p
+	rest.Secrets.Client = slices.Delete(slices.Clone(p.Secrets.Client), i, i+1)
+	switch {
+	case !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt):
+		return "It has ended, and is not tried any more: nothing changes."
+	case len(rest.ClientSecrets(now)) == 0:
+		return "It is the only one that is tried. Without it " + p.Provider + " does not know who asks: nobody can connect, and no connection is refreshed, until another is added."
+	case i == 0:
+		return "It is tried first. From then on the next one is: be sure that " + p.Provider + " takes that."
+	}
+	return "It is tried only where " + p.Provider + " refuses those before it."
 }
 
 func (v *visit) removeSecret() error {

@@ -55,6 +55,7 @@ func routes() []route {
 		{method: post, path: "/assistants/{assistant}/profiles/{profile}/restore", needs: behalf.WriteProfiles, do: (*visit).restoreProfile},
 		{method: get, path: "/assistants/{assistant}/profiles/{profile}/secrets", needs: behalf.WriteProfiles, do: (*visit).profileSecrets},
 		{method: post, path: "/assistants/{assistant}/profiles/{profile}/secrets", needs: behalf.WriteProfiles, do: (*visit).addSecret},
+		{method: get, path: "/assistants/{assistant}/profiles/{profile}/secrets/remove", needs: behalf.WriteProfiles, do: (*visit).askRemoveSecret},
 		{method: post, path: "/assistants/{assistant}/profiles/{profile}/secrets/remove", needs: behalf.WriteProfiles, do: (*visit).removeSecret},
 
 		{method: get, path: "/assistants/{assistant}/profiles/{profile}/test", needs: behalf.TestProfiles, do: (*visit).askTest},
@@ -135,6 +136,18 @@ func routes() []route {
 		{method: post, path: "/account/sign-out", do: (*visit).signOutElsewhere},
 		{method: post, path: "/account/sign-ins/{sign_in}/end", do: (*visit).endSignIn},
 	}
+}
+
+// Pages returns the paths below Prefix of everything that a browser can open, as
+// patterns of http.ServeMux, for who looks at all of it.
+func Pages() []string {
+	var pages []string
+	for _, r := range routes() {
+		if r.method == get {
+			pages = append(pages, r.path)
+		}
+	}
+	return pages
 }
 
 // mux serves the table.

@@ -29,6 +29,7 @@ type Config struct {
 	AuditKeep    time.Duration  // how long audit lines are kept; 0: for ever
 	AuditLines   int64          // how many audit lines are kept; 0: all
 	SSO          console.SSO    // single sign-on to the console
+	Temporary    bool           // the data goes when the server stops: nobody is told to keep the root key
 	OnDemand     bool           // tokens are renewed when somebody asks for them, not before
 	Catalog      fs.FS          // known applications of the operator's own, beside those in the binary; nil: none
 	StopTimeout  time.Duration  // default 35 s: longer than a request to a provider may take

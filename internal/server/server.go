@@ -97,7 +97,7 @@ func (s *Server) build() {
 	s.api = api.New(api.Config{DB: s.db, Broker: s.broker, Connect: s.connect, Egress: s.egress, Catalog: s.known, Version: s.cfg.Version, Log: s.log})
 	s.proxy = proxy.New(proxy.Config{Broker: s.broker, Egress: s.egress, Now: s.db.Now, Log: s.log, Self: s.public.Host, Problem: s.api.WriteProblem, Offer: s.api.Offer,
 		Record: s.db.As(behalf.System("proxy")).Record})
-	s.console = console.New(console.Config{DB: s.db, Connect: s.connect, Broker: s.broker, Catalog: s.known, Egress: s.egress, HTTP: s.egress.Client(egress.ClientOptions{}), PublicURL: s.public, SSO: s.cfg.SSO, Log: s.log})
+	s.console = console.New(console.Config{DB: s.db, Connect: s.connect, Broker: s.broker, Catalog: s.known, Egress: s.egress, HTTP: s.egress.Client(egress.ClientOptions{}), PublicURL: s.public, SSO: s.cfg.SSO, Temporary: s.cfg.Temporary, Log: s.log})
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,

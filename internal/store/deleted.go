@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/behalf-dev/behalf"
@@ -102,6 +103,20 @@ func (s Scope) DeletedProfiles(ctx context.Context, assistant behalf.AssistantID
 		return nil, unavailable(err)
 	}
 	return all(rows, s.db.profileFrom)
+}
+
+// ProfileOf returns a connection's profile, which may be deleted: it leaves its
+// connections. The zero Profile is one that is forgotten.
+func ProfileOf(ctx context.Context, s Scope, c behalf.Connection) (behalf.Profile, error) {
+	p, err := s.Profile(ctx, c.Assistant, string(c.Profile))
+	if behalf.CodeOf(err) != behalf.CodeNotFound {
+		return p, err
+	}
+	deleted, err := s.DeletedProfiles(ctx, c.Assistant, Page{})
+	if i := slices.IndexFunc(deleted, func(p behalf.Profile) bool { return p.ID == c.Profile }); i >= 0 {
+		return deleted[i], err
+	}
+	return behalf.Profile{}, err
 }
 
 // RestoreProfile undoes the deletion of a profile, while that can be.

@@ -30,6 +30,7 @@ import (
 // Setup says what is not as it is by default: an assistant that may read tokens
 // and does not finish its connections, with one profile of the simulator.
 type Setup struct {
+	Bare      bool // nothing is made: no assistant, no profile, no key
 	Config    func(*server.Config)
 	Assistant func(*behalf.Assistant)
 	Profile   func(*behalf.Definition)
@@ -102,7 +103,9 @@ func New(t testing.TB, with Setup) *Server {
 		with.Config(&cfg)
 	}
 	s.run(cfg)
-	s.furnish(with)
+	if !with.Bare {
+		s.furnish(with)
+	}
 	return s
 }
 
