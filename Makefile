@@ -36,7 +36,7 @@ UNWATCHED := -gcflags=modernc.org/...=-race=false
 
 .PHONY: race
 race: ## Run every test under the race detector
-	CGO_ENABLED=1 go test -race $(UNWATCHED) -count=1 -timeout=15m ./...
+	CGO_ENABLED=1 go test -race $(UNWATCHED) -count=1 -timeout=45m ./...
 
 .PHONY: test-short
 test-short: ## Run the tests that need no other process

@@ -30,14 +30,18 @@ var binaries = filepath.Join(os.TempDir(), "behalf-e2e-"+itoa(os.Getpid()))
 // what the Makefile leaves unwatched.
 var build = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(binaries, "behalf")
-	command := exec.Command("go", "build", "-o", binary)
-	if raceDetector {
-		command.Args = append(command.Args, "-race", "-gcflags=modernc.org/...=-race=false")
-	}
-	command.Args = append(command.Args, "github.com/behalf-dev/behalf/cmd/behalf")
+	command := buildCommand(binary)
 	command.Stderr = os.Stderr
 	return binary, command.Run()
 })
+
+func buildCommand(binary string, more ...string) *exec.Cmd {
+	args := append([]string{"build", "-o", binary}, more...)
+	if raceDetector {
+		args = append(args, "-race", "-gcflags=modernc.org/...=-race=false")
+	}
+	return exec.Command("go", append(args, "github.com/behalf-dev/behalf/cmd/behalf")...)
+}
 
 // behalfBinary returns the path of the binary. In short mode the test is
 // skipped.

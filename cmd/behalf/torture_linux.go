@@ -40,6 +40,7 @@ type tortureCommand struct {
 	Outage      time.Duration `help:"Take the database away for so long in the middle; only with the PostgreSQL that is started here."`
 	Calm        bool          `help:"Freeze nobody, and let the provider answer as it should."`
 	Lies        bool          `help:"Let the provider lose answers of its own: status 500, a closed connection, HTML, half a body or none after it has replaced the token. It gives them again within 2 minutes to who asks again."`
+	UpgradeTo   string        `help:"Another behalf, of a newer version: each server that has ended is started again as that one, while those of this version go on." type:"existingfile" name:"upgrade-to"`
 	Jumps       bool          `help:"Set the clocks of the servers by hours while they run."`
 	Issuer      string        `help:"Issuer of a provider that runs already, in place of the simulated one; its pages are filled in as a person would."`
 	IssuerStats string        `help:"URL at which that provider says what it has issued, in the simulated provider's words."`
@@ -67,7 +68,7 @@ func (c *tortureCommand) Run(ctx context.Context) error {
 		return err
 	}
 	ends := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM}[c.Signal]
-	r, err := torture.Run(ctx, torture.Config{Binary: self, Nodes: c.Nodes, Connections: c.Connections, Callers: c.Callers, Kills: c.Kills, For: c.For, Signal: ends,
+	r, err := torture.Run(ctx, torture.Config{Binary: self, UpgradeTo: c.UpgradeTo, Nodes: c.Nodes, Connections: c.Connections, Callers: c.Callers, Kills: c.Kills, For: c.For, Signal: ends,
 		Outage: c.Outage, Freeze: c.Freeze, Calm: c.Calm, Lies: c.Lies, Jumps: c.Jumps, Issuer: c.issuer(), Database: c.Database, Now: time.Now,
 		Progress: func(format string, args ...any) {
 			fmt.Fprintf(os.Stderr, "torture: %s "+format+"\n", append([]any{time.Now().Format("15:04:05")}, args...)...)
@@ -92,6 +93,9 @@ func (c *tortureCommand) print(r torture.Report) error {
 	}
 	fmt.Printf("%d refreshes of %d connections on %d servers; %d times SIG%s, %d freezes, %d clocks set; the database restarted %d times.\n",
 		r.Refreshes, r.Connections, r.Nodes, r.Kills, c.Signal, r.Freezes, r.Jumps, r.DatabaseRestarts)
+	if r.Upgraded > 0 {
+		fmt.Printf("%d servers were replaced by ones of the newer version.\n", r.Upgraded)
+	}
 	fmt.Printf("%d token reads, %d failed; the longest that a connection had no token: %d ms.\n", r.Reads, r.ReadsFailed, r.LongestOutageMS)
 	fmt.Printf("While the database was away: %d tokens given out, %d not although they were good and held; %d answers spilled, %d written from spill files, %d files left.\n",
 		r.OutageReads, r.OutageFailed, r.Spilled, r.Replayed, r.Unreplayed)

@@ -123,16 +123,24 @@ func (d *node) start(ctx context.Context) error {
 	d.mu.Lock()
 	d.run++
 	d.works = false
-	name := d.name()
+	name, binary := d.name(), d.t.cfg.Binary
+	if d.run > 1 && d.t.cfg.UpgradeTo != "" {
+		binary = d.t.cfg.UpgradeTo
+	}
+	first := d.run == 2
 	d.mu.Unlock()
 	args := []string{"torture-node", "--name", name, "--data", d.dir, "--listen", "127.0.0.1:0", "--allow-private", "127.0.0.0/8"}
 	if d.t.cfg.Database != sqlite {
 		wrong := []time.Duration{0, time.Hour, -time.Hour, 25 * time.Hour}[(d.n+d.run)%4]
 		args = append(args, "--database", d.t.url, "--clock="+wrong.String())
 	}
-	c, err := newChild(ctx, d.t.cfg.Binary, d.log, d.heard, args...)
+	c, err := newChild(ctx, binary, d.log, d.heard, args...)
 	if err != nil {
 		return fmt.Errorf("%s: %w (its log is %s)", name, err, d.log.Name())
+	}
+	if first && binary != d.t.cfg.Binary {
+		d.t.add(&d.t.report.Upgraded, 1)
+		d.t.cfg.Progress("%s is of the newer program", name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -193,6 +201,13 @@ const (
 	life     = time.Second
 	idleLife = 10 * time.Second
 )
+
+// upgraded reports whether the server is of the newer program, or will be.
+func (d *node) upgraded() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.run > 1
+}
 
 // ripe reports whether the server may be killed.
 func (d *node) ripe() bool {

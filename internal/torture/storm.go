@@ -121,7 +121,7 @@ func (t *torture) victim(ctx context.Context) (*node, *child, string, error) {
 		first := rand.IntN(len(t.nodes))
 		for i := range t.nodes {
 			d := t.nodes[(first+i)%len(t.nodes)]
-			if !d.ripe() {
+			if !d.ripe() || d.upgraded() && t.mixed() {
 				continue
 			}
 			c, name := d.down()
@@ -407,6 +407,13 @@ func (t *torture) heard(line []byte) (refresh bool) {
 		t.add(&t.report.Replayed, said.Records)
 	}
 	return said.Msg == "refresh"
+}
+
+// mixed reports whether servers of the older program are there still.
+func (t *torture) mixed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cfg.UpgradeTo != "" && t.report.Upgraded < len(t.nodes)
 }
 
 func (t *torture) add(what *int, n int) {

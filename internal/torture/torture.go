@@ -38,6 +38,7 @@ const sqlite = "sqlite"
 // Config says how much is done to how many.
 type Config struct {
 	Binary      string // the program that is tried; it knows torture-node and torture-provider
+	UpgradeTo   string // a newer one, which takes the place of each server that has ended; empty: the same
 	Nodes       int
 	Connections int
 	Callers     int
@@ -63,7 +64,8 @@ type Report struct {
 	Refreshes        int64            `json:"refreshes"`
 	Kills            int              `json:"kills"`
 	Freezes          int              `json:"freezes"`
-	Jumps            int              `json:"jumps"` // of servers' clocks
+	Jumps            int              `json:"jumps"`              // of servers' clocks
+	Upgraded         int              `json:"upgraded,omitempty"` // servers that were replaced by the newer program
 	DatabaseRestarts int              `json:"database_restarts"`
 	Reads            int64            `json:"reads"`
 	ReadsFailed      int64            `json:"reads_failed"`
