@@ -98,11 +98,21 @@ type listKeysCommand struct {
 
 func (c *listKeysCommand) Run(ctx context.Context) error {
 	return c.existing(ctx, func(db store.Scope) error {
-		keys, err := db.Keys(ctx, store.Page{})
-		if err != nil {
-			return err
+		var keys []behalf.Key
+		for page := (store.Page{Limit: 200}); ; page.After = string(keys[len(keys)-1].ID) {
+			some, err := db.Keys(ctx, page)
+			if err != nil {
+				return err
+			}
+			if keys = append(keys, some...); len(some) < int(page.Limit) {
+				break
+			}
+		}
+		if len(keys) == 0 {
+			fmt.Fprintln(os.Stderr, "There are no keys.")
 		}
 		for _, k := range keys {
+			var err error
 			whose, state := string(k.Role), "active"
 			if k.Assistant != "" {
 				whose = string(k.Assistant)

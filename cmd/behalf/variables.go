@@ -49,6 +49,7 @@ func (c *listVariablesCommand) Run(ctx context.Context) error {
 			q.Set(key, value)
 		}
 	}
+	none := true
 	for {
 		var list struct {
 			Items      []variable `json:"items"`
@@ -58,11 +59,15 @@ func (c *listVariablesCommand) Run(ctx context.Context) error {
 			return err
 		}
 		for _, v := range list.Items {
+			none = false
 			if err := c.print(v); err != nil {
 				return err
 			}
 		}
 		if list.NextCursor == "" {
+			if none {
+				fmt.Fprintln(os.Stderr, "There are no such variables.")
+			}
 			return nil
 		}
 		q.Set("cursor", list.NextCursor)

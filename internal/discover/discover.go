@@ -41,7 +41,7 @@ func explain(err error, tried []oauth.Try) error {
 	route := (*egress.RouteError)(nil)
 	switch blocked := (*egress.BlockedError)(nil); {
 	case errors.As(err, &blocked):
-		p.Code, p.Message = behalf.CodeInvalid, "This server does not call that address ("+blocked.Reason+"). The operator can allow it."
+		p.Code, p.Message = behalf.CodeInvalid, "This server does not call that address ("+blocked.Reason+"). The operator can allow it with --allow-private; or use a connector."
 	case errors.As(err, &route):
 		p.Code, p.Message = behalf.ConnectorCode(route.Code), "The server was not reached: "+route.Reason+"."
 	case e.Kind == oauth.ClientFault:
