@@ -58,6 +58,9 @@ type Connection struct {
 	NextAttemptAt time.Time // no refresh before this
 	Failures      int64     // in a row
 
+	RefreshEndsAt time.Time     // of the refresh token, as the provider told or the profile says; zero: not known
+	RefreshLife   time.Duration // how long it was to live when the person authorized; 0: not known
+
 	RefreshAt time.Time // when it is renewed by ourselves; zero: never, or not planned yet
 	GrantedAt time.Time // when the person authorized it the last time
 	WarnedAt  time.Time // when it was told that the authorization will end
@@ -135,6 +138,10 @@ func (c Connection) Connected(got Credential, account Account, requested []strin
 	c.Account = account
 	c = c.holding(got)
 	c.ScopesMissing = missing(requested, got.Scopes)
+	c.RefreshLife = 0
+	if !c.RefreshEndsAt.IsZero() {
+		c.RefreshLife = max(0, c.RefreshEndsAt.Sub(c.ObtainedAt))
+	}
 	c.Generation++
 	return c
 }
@@ -143,7 +150,7 @@ func (c Connection) holding(got Credential) Connection {
 	c.Status, c.Reason, c.Failures = ConnectionActive, "", 0
 	c.IntentAt, c.NextAttemptAt = time.Time{}, time.Time{}
 	c.ExpiresAt, c.ObtainedAt = got.Ends()
-	c.Refreshable = got.Refreshable()
+	c.Refreshable, c.RefreshEndsAt = got.Refreshable(), got.RefreshExpiresAt
 	if got.Scopes != nil {
 		c.ScopesGranted = slices.DeleteFunc(slices.Clone(got.Scopes), func(s string) bool { return !clean(s) }) // providers send anything
 	}

@@ -12,6 +12,8 @@ import (
 //     of those that were obtained together at once.
 //   - A refresh token that ends when it is not used is used in time.
 //   - An authorization that will end whatever is done is announced days ahead.
+//   - When a refresh token ends the profile says, or else the provider; whether
+//     its end moves with each use is seen from the first use on.
 
 // warnAhead is how long before its end an authorization is announced; at most a
 // quarter of its life.
@@ -25,8 +27,17 @@ func (c Connection) Ends(r Refresh) time.Time {
 		return c.ExpiresAt
 	case r.MaxAge > 0 && !c.GrantedAt.IsZero():
 		return c.GrantedAt.Add(r.MaxAge.Duration())
+	case r.Idle == 0 && c.endStands():
+		return c.RefreshEndsAt
 	}
 	return time.Time{}
+}
+
+// endStands reports whether the end of the refresh token, which the provider
+// tells, stays where it is when the token is used: a new one would live as long
+// as the first did.
+func (c Connection) endStands() bool {
+	return !c.RefreshEndsAt.IsZero() && c.RefreshEndsAt.Sub(c.ObtainedAt) < c.RefreshLife*9/10
 }
 
 // WarnAt returns when the end is announced; zero: there is none, or it was.
@@ -55,8 +66,12 @@ func (c Connection) RenewAt(r Refresh, spread float64) time.Time {
 		early := time.Duration(float64(c.Margin()) * (1.1 + 0.9*spread))
 		at = c.ExpiresAt.Add(-min(early, c.ExpiresAt.Sub(c.ObtainedAt)*2/3))
 	}
-	if r.Idle > 0 {
-		kept := c.ObtainedAt.Add(time.Duration(float64(r.Idle.Duration()) * (0.5 + 0.2*spread)))
+	idle := r.Idle.Duration()
+	if idle == 0 && r.MaxAge == 0 && !c.RefreshEndsAt.IsZero() && !c.endStands() {
+		idle = c.RefreshEndsAt.Sub(c.ObtainedAt)
+	}
+	if idle > 0 {
+		kept := c.ObtainedAt.Add(time.Duration(float64(idle) * (0.5 + 0.2*spread)))
 		at = earlier(at, kept)
 	}
 	return at

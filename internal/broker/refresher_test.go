@@ -153,3 +153,23 @@ func TestAnIdleRefreshTokenIsKeptAliveAndItsEndAnnounced(t *testing.T) {
 		}
 	})
 }
+
+func TestTheEndOfARefreshTokenThatTheProviderToldIsAnnounced(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		const day = 24 * time.Hour
+		s := newStage(t, url, setup{})
+		s.sim.Set(simulator.Switches{NoRotation: true})
+		s.first = grant(t, s.server.URL, "notes:read", s.DB.Now())
+		end := s.DB.Now().Add(40 * day).Truncate(time.Microsecond)
+		s.first.RefreshExpiresAt = end
+		s.c = s.House.Connect(s.Profile, "told", s.first, behalf.Account{}, behalf.Inputs{})
+		s.ahead(s.broker)
+		s.Clock.Advance(5 * day) // from the next refresh on it is known that the end stands
+		eventually(t, "a refresh", func() bool { return s.now().Generation == 2 })
+		if c := s.now(); !c.RefreshEndsAt.Equal(end) || s.events(behalf.EventConnectionExpiring) != 0 {
+			t.Errorf("%d announcements; the refresh token ends on %s, want %s", s.events(behalf.EventConnectionExpiring), c.RefreshEndsAt, end)
+		}
+		s.Clock.Advance(28*day + 12*time.Hour)
+		eventually(t, "the announcement", func() bool { return s.events(behalf.EventConnectionExpiring) == 1 })
+	})
+}

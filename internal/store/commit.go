@@ -88,6 +88,7 @@ type keepRow struct {
 	Refreshable int64  `json:"rrefreshable"`
 	Rotates     string `json:"rrotates"`
 	RefreshAt   int64  `json:"rrefresh_at"`
+	RefreshEnds int64  `json:"rrefresh_ends_at"`
 	Signature   hexed  `json:"rsignature"`
 	Now         int64  `json:"rnow"`
 	Trim        int64  `json:"rtrim"`
@@ -95,7 +96,7 @@ type keepRow struct {
 }
 
 func (r *keepRow) values() []any {
-	return []any{r.ID, r.Seen, r.SeenFence, r.Generation, r.Fence, r.Scopes, r.ExpiresAt, r.ObtainedAt, r.Refreshable, r.Rotates, r.RefreshAt, []byte(r.Signature), r.Now}
+	return []any{r.ID, r.Seen, r.SeenFence, r.Generation, r.Fence, r.Scopes, r.ExpiresAt, r.ObtainedAt, r.Refreshable, r.Rotates, r.RefreshAt, r.RefreshEnds, []byte(r.Signature), r.Now}
 }
 
 // keptRow is the part of it that is a row of its own.
@@ -403,10 +404,10 @@ SELECT rid, rgeneration, rfence, rsealed, robtained_at, rorigin, rnow FROM many 
 	[]string{"rid text", "rgeneration bigint", "rfence bigint", "rsealed bytea", "robtained_at bigint", "rorigin text", "rnow bigint"}}
 
 var keepColumns = []string{"rid text", "rseen bigint", "rseen_fence bigint", "rgeneration bigint", "rfence bigint", "rscopes text", "rexpires_at bigint",
-	"robtained_at bigint", "rrefreshable bigint", "rrotates text", "rrefresh_at bigint", "rsignature bytea", "rnow bigint"}
+	"robtained_at bigint", "rrefreshable bigint", "rrotates text", "rrefresh_at bigint", "rrefresh_ends_at bigint", "rsignature bytea", "rnow bigint"}
 
 const keepSQL = `UPDATE connections SET generation = rgeneration, fence = rfence, status = 'active', reason = '', scopes_granted = rscopes,
-	expires_at = rexpires_at, obtained_at = robtained_at, refreshable = rrefreshable, rotates = rrotates, refresh_at = rrefresh_at, lane = 0,
+	expires_at = rexpires_at, obtained_at = robtained_at, refreshable = rrefreshable, rotates = rrotates, refresh_at = rrefresh_at, refresh_ends_at = rrefresh_ends_at, lane = 0,
 	signed_generation = rgeneration, signed_fence = rfence, signature = rsignature,
 	lease_owner = '', lease_until = 0, intent_at = 0, next_attempt_at = 0, failures = 0, version = version + 1, updated_at = rnow
 FROM many WHERE id = rid AND generation = rseen AND fence = rseen_fence AND status `
@@ -571,7 +572,7 @@ func (db *DB) keepRowOf(l Lease, c behalf.Connection, got behalf.Credential) (*k
 	}
 	return &keepRow{ID: string(l.Connection), Seen: l.Generation, SeenFence: l.SeenFence, Generation: c.Generation, Fence: l.Fence, Sealed: sealed,
 		Scopes: joinScopes(c.ScopesGranted), ExpiresAt: micros(c.ExpiresAt), ObtainedAt: micros(c.ObtainedAt), Refreshable: flag(c.Refreshable), Rotates: string(c.Rotates),
-		RefreshAt: planned(c.RefreshAt), Signature: signature, Now: micros(db.Now()), Trim: c.Generation - keptGenerations,
+		RefreshAt: planned(c.RefreshAt), RefreshEnds: micros(c.RefreshEndsAt), Signature: signature, Now: micros(db.Now()), Trim: c.Generation - keptGenerations,
 		Origin: string(behalf.OriginRefresh)}, nil
 }
 

@@ -231,7 +231,8 @@ func (s Scope) sign(ctx context.Context, c *change, n behalf.Connection) error {
 	if err != nil {
 		return err
 	}
-	return c.SignGranted(ctx, query.SignGrantedParams{Generation: n.Generation, Fence: n.Fence, Signature: signature, GrantedAt: micros(c.now), ID: string(n.ID)})
+	return c.SignGranted(ctx, query.SignGrantedParams{Generation: n.Generation, Fence: n.Fence, Signature: signature, GrantedAt: micros(c.now),
+		RefreshEndsAt: micros(n.RefreshEndsAt), RefreshLife: n.RefreshLife.Microseconds(), ID: string(n.ID)})
 }
 
 // Revoke ends a connection: its credentials are erased in the same transaction.
@@ -343,6 +344,7 @@ func connectionFrom(row query.Connection) behalf.Connection {
 		Generation: row.Generation, Fence: row.Fence, ExpiresAt: at(row.ExpiresAt), ObtainedAt: at(row.ObtainedAt), Refreshable: row.Refreshable != 0,
 		Rotates: behalf.Rotation(row.Rotates), IntentAt: at(row.IntentAt), NextAttemptAt: at(row.NextAttemptAt), Failures: row.Failures,
 		RefreshAt: at(max(row.RefreshAt, 0)), GrantedAt: at(cmp.Or(row.GrantedAt, row.CreatedAt)), WarnedAt: at(row.WarnedAt),
+		RefreshEndsAt: at(row.RefreshEndsAt), RefreshLife: time.Duration(row.RefreshLife) * time.Microsecond,
 		Version: row.Version, CreatedAt: at(row.CreatedAt), UpdatedAt: at(row.UpdatedAt), LastUsedAt: at(row.LastUsedAt)}
 }
 

@@ -28,7 +28,8 @@ WHERE id = @id AND generation = @generation AND fence = @fence;
 INSERT INTO meta (name, value) VALUES (@name, @value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: SignGranted :exec
-UPDATE connections SET signed_generation = @generation, signed_fence = @fence, signature = @signature, granted_at = @granted_at, warned_at = 0, refresh_at = 0, lane = 0
+UPDATE connections SET signed_generation = @generation, signed_fence = @fence, signature = @signature, granted_at = @granted_at, warned_at = 0, refresh_at = 0, lane = 0,
+    refresh_ends_at = @refresh_ends_at, refresh_life = @refresh_life
 WHERE id = @id;
 
 -- name: LiveProfiles :many

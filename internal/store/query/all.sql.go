@@ -113,7 +113,7 @@ func (q *Queries) Audit(ctx context.Context, arg AuditParams) ([]Audit, error) {
 }
 
 const connection = `-- name: Connection :one
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE id = $1
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE id = $1
 `
 
 func (q *Queries) Connection(ctx context.Context, id string) (Connection, error) {
@@ -157,12 +157,14 @@ func (q *Queries) Connection(ctx context.Context, id string) (Connection, error)
 		&i.SignedGeneration,
 		&i.SignedFence,
 		&i.Signature,
+		&i.RefreshEndsAt,
+		&i.RefreshLife,
 	)
 	return i, err
 }
 
 const connectionOfAccount = `-- name: ConnectionOfAccount :one
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
     AND tenant = $4 AND subject = $5 AND status <> 'revoked'
 `
 
@@ -221,12 +223,14 @@ func (q *Queries) ConnectionOfAccount(ctx context.Context, arg ConnectionOfAccou
 		&i.SignedGeneration,
 		&i.SignedFence,
 		&i.Signature,
+		&i.RefreshEndsAt,
+		&i.RefreshLife,
 	)
 	return i, err
 }
 
 const connections = `-- name: Connections :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND id > $2
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE assistant = $1 AND id > $2
     AND (CAST($3 AS TEXT) = '' OR profile = $3) AND (CAST($4 AS TEXT) = '' OR end_user = $4)
     AND (CAST($5 AS TEXT) = '' OR tenant = $5) AND (CAST($6 AS TEXT) = '' OR status = $6)
 ORDER BY id LIMIT CAST($7 AS BIGINT)
@@ -297,6 +301,8 @@ func (q *Queries) Connections(ctx context.Context, arg ConnectionsParams) ([]Con
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}
@@ -312,7 +318,7 @@ func (q *Queries) Connections(ctx context.Context, arg ConnectionsParams) ([]Con
 }
 
 const connectionsOf = `-- name: ConnectionsOf :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3
     AND (CAST($4 AS TEXT) = '' OR tenant = $4) AND status <> 'revoked'
 ORDER BY is_default DESC, id LIMIT 20
 `
@@ -376,6 +382,8 @@ func (q *Queries) ConnectionsOf(ctx context.Context, arg ConnectionsOfParams) ([
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}

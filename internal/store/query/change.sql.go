@@ -11,7 +11,7 @@ import (
 
 const connectionsOwned = `-- name: ConnectionsOwned :many
 
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3 AND status <> 'revoked'
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE assistant = $1 AND profile = $2 AND end_user = $3 AND status <> 'revoked'
 ORDER BY is_default DESC, id LIMIT CAST($4 AS BIGINT)
 `
 
@@ -75,6 +75,8 @@ func (q *Queries) ConnectionsOwned(ctx context.Context, arg ConnectionsOwnedPara
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}

@@ -117,6 +117,8 @@ type Connection struct {
 	SignedGeneration int64
 	SignedFence      int64
 	Signature        []byte
+	RefreshEndsAt    int64
+	RefreshLife      int64
 }
 
 type Connector struct {

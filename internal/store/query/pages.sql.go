@@ -143,7 +143,7 @@ func (q *Queries) ForgetTallies(ctx context.Context, before int64) error {
 }
 
 const latestConnections = `-- name: LatestConnections :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE assistant = $1 AND (CAST($2 AS TEXT) = '' OR id < $2)
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE assistant = $1 AND (CAST($2 AS TEXT) = '' OR id < $2)
     AND (CAST($3 AS TEXT) = '' OR profile = $3) AND (CAST($4 AS TEXT) = '' OR end_user = $4)
     AND (CAST($5 AS TEXT) = '' OR tenant = $5) AND (CAST($6 AS TEXT) = '' OR status = $6)
 ORDER BY id DESC LIMIT CAST($7 AS BIGINT)
@@ -214,6 +214,8 @@ func (q *Queries) LatestConnections(ctx context.Context, arg LatestConnectionsPa
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 const claimedConnections = `-- name: ClaimedConnections :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE profile = $1 AND lane = $2 AND status = 'active' AND refresh_at > 0 AND refresh_at = $3 ORDER BY id
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE profile = $1 AND lane = $2 AND status = 'active' AND refresh_at > 0 AND refresh_at = $3 ORDER BY id
 `
 
 type ClaimedConnectionsParams struct {
@@ -66,6 +66,8 @@ func (q *Queries) ClaimedConnections(ctx context.Context, arg ClaimedConnections
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}
@@ -305,16 +307,19 @@ func (q *Queries) SignConnection(ctx context.Context, arg SignConnectionParams) 
 }
 
 const signGranted = `-- name: SignGranted :exec
-UPDATE connections SET signed_generation = $1, signed_fence = $2, signature = $3, granted_at = $4, warned_at = 0, refresh_at = 0, lane = 0
-WHERE id = $5
+UPDATE connections SET signed_generation = $1, signed_fence = $2, signature = $3, granted_at = $4, warned_at = 0, refresh_at = 0, lane = 0,
+    refresh_ends_at = $5, refresh_life = $6
+WHERE id = $7
 `
 
 type SignGrantedParams struct {
-	Generation int64
-	Fence      int64
-	Signature  []byte
-	GrantedAt  int64
-	ID         string
+	Generation    int64
+	Fence         int64
+	Signature     []byte
+	GrantedAt     int64
+	RefreshEndsAt int64
+	RefreshLife   int64
+	ID            string
 }
 
 func (q *Queries) SignGranted(ctx context.Context, arg SignGrantedParams) error {
@@ -323,13 +328,15 @@ func (q *Queries) SignGranted(ctx context.Context, arg SignGrantedParams) error 
 		arg.Fence,
 		arg.Signature,
 		arg.GrantedAt,
+		arg.RefreshEndsAt,
+		arg.RefreshLife,
 		arg.ID,
 	)
 	return err
 }
 
 const unplannedConnections = `-- name: UnplannedConnections :many
-SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature FROM connections WHERE status = 'active' AND refresh_at = 0 ORDER BY id LIMIT CAST($1 AS BIGINT)
+SELECT id, assistant, profile, end_user, tenant, subject, label, status, reason, is_default, scopes_granted, scopes_missing, sealed_inputs, generation, fence, expires_at, obtained_at, refreshable, rotates, lease_owner, lease_fence, lease_until, intent_at, intent_before, next_attempt_at, failures, version, created_at, updated_at, last_used_at, refresh_at, lane, granted_at, warned_at, signed_generation, signed_fence, signature, refresh_ends_at, refresh_life FROM connections WHERE status = 'active' AND refresh_at = 0 ORDER BY id LIMIT CAST($1 AS BIGINT)
 `
 
 func (q *Queries) UnplannedConnections(ctx context.Context, max int64) ([]Connection, error) {
@@ -379,6 +386,8 @@ func (q *Queries) UnplannedConnections(ctx context.Context, max int64) ([]Connec
 			&i.SignedGeneration,
 			&i.SignedFence,
 			&i.Signature,
+			&i.RefreshEndsAt,
+			&i.RefreshLife,
 		); err != nil {
 			return nil, err
 		}
