@@ -41,6 +41,9 @@ func TestAProfileIsTestedInTheConsole(t *testing.T) {
 	b.Click("Test")
 	b.WaitText("Authorization successful")
 	b.WaitURL(page + "/trs_")
+	if strings.Contains(b.Text(), "Open the login") {
+		t.Error("it is over, and the login can still be opened")
+	}
 	for _, step := range []string{"Redirect to the provider", "Callback", "Token request", "Scopes", "Check", "Refresh"} {
 		if !strings.Contains(b.Text(), step) {
 			t.Errorf("there is no step %q: %s", step, b.Text())
@@ -81,6 +84,18 @@ func TestTheTestAsksForTheTenantFirst(t *testing.T) {
 	b.WaitText("Authorization successful")
 }
 
+func TestTheConsoleSaysWhatToDoWhereTheProviderShowsAnError(t *testing.T) {
+	s := newStage(t, servertest.Setup{})
+	b := s.arrives(s.member("Dev", behalf.RoleDeveloper))
+	p := s.NewProfile(s.Assistant, s.Definition("Not registered"))
+	b.Open(s.at("/assistants/" + s.Assistant.Slug + "/profiles/" + string(p.ID) + "/test"))
+	popup := b.Popup(func() { b.Click("Test") })
+	popup.WaitURL(s.Provider)
+	b.WaitText("Does the application show an error there, and no login?")
+	b.WaitText(s.callback(p))
+	b.Accessible("a test whose login shows an error")
+}
+
 func TestTheConsoleSaysWhyATestFailed(t *testing.T) {
 	all := newStage(t, servertest.Setup{})
 	b := all.arrives(all.member("Dev", behalf.RoleDeveloper))
@@ -93,11 +108,11 @@ func TestTheConsoleSaysWhyATestFailed(t *testing.T) {
 		fix      string
 	}{
 		"the secret is wrong":              {provider: simulator.Switches{InvalidClient: true}, step: "Token request", sent: "POST ", received: "invalid_client", fix: "Copy client id and secret anew"},
-		"the secret belongs into the body": {provider: simulator.Switches{ClientAuth: "post"}, step: "Token request", sent: "Basic [secret]", received: "401 Unauthorized", fix: "Set oauth.client_auth to post"},
-		"HTML comes instead of JSON":       {provider: simulator.Switches{GarbageHTML: true}, step: "Token request", sent: "grant_type=authorization_code", received: "[HTML", fix: "Correct token_url"},
+		"the secret belongs into the body": {provider: simulator.Switches{ClientAuth: "post"}, step: "Token request", sent: "Basic [secret]", received: "401 Unauthorized", fix: "Set “Client authentication” to post"},
+		"HTML comes instead of JSON":       {provider: simulator.Switches{GarbageHTML: true}, step: "Token request", sent: "grant_type=authorization_code", received: "[HTML", fix: "Correct “Token Request URL”"},
 		"the token stands elsewhere":       {provider: simulator.Switches{NestedReply: true}, step: "Token request", sent: "code_verifier=", received: "authed_user", fix: "/authed_user/access_token"},
 		"the check is refused": {provider: simulator.Switches{APIAlways401: true}, change: func(d *behalf.Definition) { d.CheckURL = d.OAuth.Issuer + "/api/me" },
-			step: "Check", sent: "Authorization: Bearer [secret]", received: "401 Unauthorized", fix: "Check that check_url"},
+			step: "Check", sent: "Authorization: Bearer [secret]", received: "401 Unauthorized", fix: "Check that “Check URL”"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := all.in(t)

@@ -76,5 +76,8 @@ func UnexplainedEvents() []string {
 // Worded reports whether the console has words for an action of the audit log.
 func Worded(action string) bool { return deeds[action] != "" }
 
+// Plain says a text with the labels of the form.
+func Plain(text string) string { return plain(text) }
+
 // SecretID is what a client secret is removed by.
 func SecretID(s behalf.ClientSecret) string { return secretID(s) }

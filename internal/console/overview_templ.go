@@ -221,12 +221,12 @@ func (v *visit) overviewPage(o assistantOverview) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if v.assistant.Finish {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "On: the backend confirms every connection")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "On: the assistant's backend confirms who came back from each login")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "Off: weaker")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "Off: nobody confirms who came back from a login, which is weaker")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -35,6 +35,12 @@ type trialView struct {
 	Link    string // for whoever tests; known only to the answer that made it
 }
 
+// away reports whether the browser of who tests is at the provider.
+func (t trialView) away() bool {
+	n := len(t.Trial.Steps)
+	return t.Trial.Status == behalf.TranscriptWaiting && n > 0 && t.Trial.Steps[n-1].Name == behalf.StepCallback && t.Trial.Steps[n-1].Status == behalf.StepRunning
+}
+
 func (v *visit) askTest() error {
 	p, err := v.tested()
 	if err != nil {

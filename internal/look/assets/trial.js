@@ -39,6 +39,7 @@
   source.addEventListener("steps", (event) => show(event.data));
   source.addEventListener("end", (event) => {
     source.close();
+    login?.remove();
     show(event.data);
   });
 })();
