@@ -11,7 +11,7 @@ import (
 
 // labels are those of the form's fields, by path.
 var labels = sync.OnceValue(func() map[string]string {
-	out := map[string]string{"client_secret": "Client Secret Key"}
+	out := map[string]string{"client_secret": "Client Secret Key", "oauth.refresh": "Refreshing and revoking"}
 	for path, f := range leavesOfForm(groups()) {
 		if strings.ContainsAny(path, "._") { // else it is a word like any other
 			out[path] = f.Label
