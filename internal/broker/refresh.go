@@ -33,7 +33,7 @@ type wants struct {
 	asked   time.Time        // when: what is newer need not be renewed
 	further bool             // one of its tokens was renewed already
 	planned bool             // nobody waits for it
-	asking  chan struct{}    // of a planned one: holds as many as its host may be asked for at once
+	asking  *turns           // of a planned one: those of its host
 	brief   bool             // who asks has a token that is good, and waits a moment only
 	probes  bool             // of all connections of a failing profile it is this one that tries
 	sent    behalf.Variables // by whoever asks

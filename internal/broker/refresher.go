@@ -15,10 +15,11 @@ import (
 // This file looks after connections without anybody asking. The rules are:
 //
 //   - It goes the way of everybody who asks: the same flight, lease and judgement.
-//   - At most so many requests are under way for one provider's host, and its
-//     profiles with something due share them. What failed before has a quarter
-//     of a profile's places, and can never stand in the way of what works. Some
-//     more refreshes are begun, so that the provider need not wait for our disk.
+//   - At most so many requests are under way for one provider's host, fewer where
+//     it is no slower with fewer (turns.go), and its profiles with something due
+//     share them. What failed before has a quarter of a profile's places, and can
+//     never stand in the way of what works. Some more refreshes are begun, so that
+//     the provider need not wait for our disk.
 //   - A profile whose client the provider refuses is asked once in a while, by
 //     one node, with one connection; nothing of its connections is changed.
 //   - What cannot be done now is left: it is found again.
@@ -42,8 +43,8 @@ type refresher struct {
 
 // places are the refreshes of one host.
 type places struct {
-	taken  int
-	asking chan struct{} // one for each request under way
+	taken int
+	turns
 }
 
 type laneKey struct {
@@ -149,7 +150,7 @@ func (b *Broker) fillLane(ctx context.Context, r *refresher, l *lane) (err error
 		delete(r.lanes, l.key)
 		return nil
 	}
-	limit := l.limit
+	limit := max(1, l.limit*r.width(l.host)/perHost)
 	if p.Status == behalf.ProfileFailing { // all but one would be turned away
 		limit, l.claimed = 1, l.claimed[:min(1, len(l.claimed))]
 	}
@@ -177,20 +178,30 @@ func (b *Broker) fillLane(ctx context.Context, r *refresher, l *lane) (err error
 	}
 }
 
+// width returns how many requests a host is asked at once.
+func (r *refresher) width(host string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.host[host]; p != nil {
+		return p.width()
+	}
+	return widths[0]
+}
+
 // place takes one of the host's places; nil: it has none left.
-func (r *refresher) place(host string) (asking chan struct{}) {
+func (r *refresher) place(host string) *turns {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.host[host]
 	if p == nil {
-		p = &places{asking: make(chan struct{}, perHost)}
+		p = &places{}
 		r.host[host] = p
 	}
-	if p.taken == perHost+ahead {
+	if n := p.width(); p.taken >= n+min(n, ahead) {
 		return nil
 	}
 	p.taken++
-	return p.asking
+	return &p.turns
 }
 
 // giveBack gives a place back.
@@ -203,7 +214,7 @@ func (r *refresher) giveBack(host string) {
 	}
 }
 
-func (b *Broker) begin(ctx context.Context, r *refresher, l *lane, p *behalf.Profile, c behalf.Connection, asking chan struct{}) {
+func (b *Broker) begin(ctx context.Context, r *refresher, l *lane, p *behalf.Profile, c behalf.Connection, asking *turns) {
 	l.running.Add(1)
 	host := l.host // whose place was taken: an edited profile may get another
 	r.running.Go(func() {
@@ -219,20 +230,18 @@ func (b *Broker) begin(ctx context.Context, r *refresher, l *lane, p *behalf.Pro
 
 // turn waits until one of the host's requests may be made, as long as there is
 // time for it within a lease; done gives it back.
-func (b *Broker) turn(asking chan struct{}) (done func(), ok bool) {
+func (b *Broker) turn(asking *turns) (done func(), ok bool) {
 	if asking == nil { // somebody waits for it
 		return func() {}, true
 	}
-	select {
-	case asking <- struct{}{}:
-		return func() { <-asking }, true
-	case <-time.After(b.cfg.Lease - b.cfg.Deadline):
+	if !asking.take(time.After(b.cfg.Lease - b.cfg.Deadline)) {
 		return nil, false
 	}
+	return func() { asking.done(b.db.Now()) }, true
 }
 
 // lookAfter does what is due for one connection.
-func (b *Broker) lookAfter(ctx context.Context, p *behalf.Profile, c behalf.Connection, asking chan struct{}) {
+func (b *Broker) lookAfter(ctx context.Context, p *behalf.Profile, c behalf.Connection, asking *turns) {
 	now, rules := b.db.Now(), p.Plan.OAuth.Refresh
 	c.Buffer = rules.Buffer.Duration()
 	if at := c.WarnAt(rules); !at.IsZero() && !now.Before(at) {
