@@ -150,7 +150,7 @@ func (b *Broker) fillLane(ctx context.Context, r *refresher, l *lane) (err error
 		delete(r.lanes, l.key)
 		return nil
 	}
-	limit := max(1, l.limit*r.width(l.host)/perHost)
+	limit := max(1, l.limit*r.most(l.host)/(perHost+ahead))
 	if p.Status == behalf.ProfileFailing { // all but one would be turned away
 		limit, l.claimed = 1, l.claimed[:min(1, len(l.claimed))]
 	}
@@ -178,14 +178,21 @@ func (b *Broker) fillLane(ctx context.Context, r *refresher, l *lane) (err error
 	}
 }
 
-// width returns how many requests a host is asked at once.
-func (r *refresher) width(host string) int {
+// most returns how many refreshes of a host may be begun.
+func (r *refresher) most(host string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.host[host]; p != nil {
-		return p.width()
+		return p.most()
 	}
-	return widths[0]
+	return (&places{}).most()
+}
+
+// most is as many as ask, and some more: as many again where they are few, so
+// that there is always one that waits when a turn comes.
+func (p *places) most() int {
+	n := p.width()
+	return n + min(n, ahead)
 }
 
 // place takes one of the host's places; nil: it has none left.
@@ -197,7 +204,7 @@ func (r *refresher) place(host string) *turns {
 		p = &places{}
 		r.host[host] = p
 	}
-	if n := p.width(); p.taken >= n+min(n, ahead) {
+	if p.taken >= p.most() {
 		return nil
 	}
 	p.taken++
