@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/store"
 )
@@ -49,27 +51,25 @@ func (b *Broker) leaveAll(ctx context.Context, db store.Scope, assistant behalf.
 		if err != nil {
 			return "", err
 		}
-		var ending sync.WaitGroup
+		var ending errgroup.Group
+		ending.SetLimit(leaving)
 		var mu sync.Mutex
 		var failed error
-		places := make(chan struct{}, leaving)
 		for _, c := range all {
 			last = string(c.ID)
 			if c.Status == behalf.ConnectionRevoked {
 				continue
 			}
-			places <- struct{}{}
-			ending.Go(func() {
-				defer func() { <-places }()
+			ending.Go(func() error {
 				r, err := b.Disconnect(ctx, db, c, "The user was deleted.")
 				mu.Lock()
 				defer mu.Unlock()
 				if failed = errors.Join(failed, err); err == nil {
 					left.Connections = append(left.Connections, LeftConnection{c, r})
 				}
+				return nil // one that fails stops no other
 			})
 		}
-		ending.Wait()
-		return last, failed
+		return last, errors.Join(ending.Wait(), failed)
 	})
 }

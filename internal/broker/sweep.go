@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/behalf-dev/behalf"
 	"github.com/behalf-dev/behalf/internal/oauth"
@@ -65,8 +66,8 @@ func (b *Broker) Sweep(ctx context.Context) error {
 // that hangs must not keep the others waiting.
 func (b *Broker) revokeDue(ctx context.Context) error {
 	due, failed := b.keeper.ClaimOwed(ctx, holdOwed)
-	var asking sync.WaitGroup
-	places := make(chan struct{}, revokingAtOnce)
+	var asking errgroup.Group
+	asking.SetLimit(revokingAtOnce)
 	for _, o := range due {
 		c, err := b.keeper.Connection(ctx, o.Connection)
 		switch {
@@ -76,14 +77,12 @@ func (b *Broker) revokeDue(ctx context.Context) error {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		places <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-places }()
+		asking.Go(func() error {
 			b.settle(ctx, c, o)
+			return nil
 		})
 	}
-	asking.Wait()
-	return failed
+	return errors.Join(failed, asking.Wait())
 }
 
 // settle asks the provider for a revocation that is owed, and keeps the outcome.
