@@ -92,18 +92,18 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
 
 // Authenticate returns the actor whose key a request shows. Cookies are never
-// looked at.
+// looked at. Of two keys none counts: what stands before us may have looked at
+// the other.
 func (a *API) Authenticate(r *http.Request) (behalf.Actor, error) {
-	return a.actor(r.Context(), r.Header.Get("Authorization"))
-}
-
-func (a *API) actor(ctx context.Context, authorization string) (behalf.Actor, error) {
-	scheme, key, _ := strings.Cut(authorization, " ")
+	if len(r.Header["Authorization"]) > 1 {
+		return behalf.Actor{}, behalf.Errorf(behalf.CodeUnauthenticated, "Send the header Authorization once.")
+	}
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	key = strings.TrimSpace(key)
 	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(key, behalf.KeyPrefix) {
 		return behalf.Actor{}, behalf.Errorf(behalf.CodeUnauthenticated, "Send a key as Authorization: Bearer %s…", behalf.KeyPrefix)
 	}
-	return a.cfg.DB.Authenticate(ctx, secret.New(key))
+	return a.cfg.DB.Authenticate(r.Context(), secret.New(key))
 }
 
 type scopeKey struct{}
@@ -111,7 +111,8 @@ type scopeKey struct{}
 // authenticated hands the actor's scope to handle, which is the only reader of
 // this context value: handlers get it as a parameter.
 func (a *API) authenticated(ctx huma.Context, next func(huma.Context)) {
-	actor, err := a.actor(ctx.Context(), ctx.Header("Authorization"))
+	r, _ := humago.Unwrap(ctx)
+	actor, err := a.Authenticate(r)
 	if err != nil {
 		_ = huma.WriteErr(a.huma, ctx, 0, "", err)
 		return

@@ -398,3 +398,22 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 		t.Errorf("without a key: status %d, %v", head.Status, head.Header)
 	}
 }
+
+func TestOfTwoKeysNoneCounts(t *testing.T) {
+	b := newBuilding(t)
+	for _, path := range []string{b.at(""), b.at("/proxy/notes/me")} { // an operation, and what is no operation
+		r, err := http.NewRequestWithContext(t.Context(), "GET", b.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header["Authorization"] = []string{"Bearer " + b.Owner, "Bearer bhf_another"}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: status %d", path, res.StatusCode)
+		}
+	}
+}
